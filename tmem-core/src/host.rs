@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the engine needs of the machine it runs on.
+
+use core::ptr::NonNull;
+
+use crate::compress::Scratch;
+
+/// Bytes in a frame, and in a guest's page.
+pub const FRAME_BYTES: usize = 4096;
+
+/// The bytes of one frame, aligned as frames are.
+#[repr(C, align(4096))]
+pub struct FrameBytes(pub [u8; FRAME_BYTES]);
+
+/// The number of a frame of host memory, as the host counts them. Fits 40 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FrameNumber(pub u64);
+
+impl FrameNumber {
+    /// How many bits of a frame number the engine keeps.
+    pub const BITS: u32 = 40;
+}
+
+/// The guest's frame could not be read or written: not the guest's, not memory, or not writable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadFrame;
+
+/// The machine under the engine: frames, guest memory, time, chance.
+///
+/// Frames come one at a time. *Metadata* frames stay mapped from allocation to release; *data* frames are mapped only
+/// while the engine copies. No method may call back into the engine, except that `free_*` and `uncharge` may be called
+/// with engine locks held and must not wait for anything that waits for the engine.
+///
+/// # Safety
+///
+/// An implementer promises that a frame, once handed out, belongs to the engine alone until it is given back: nobody
+/// else reads, writes, maps or frees it; that `map` of a live data frame yields its bytes at a 4096-aligned address that
+/// stays valid until the matching `unmap`; and that `with_scratch` never hands the same scratch to two callers at once.
+pub unsafe trait Host: Sync {
+    /// A page of guest memory as the guest named it: an allegation until `copy_in` or `copy_out` has checked it.
+    type GuestFrame: Copy;
+    /// Whom the host charges persistent frames to.
+    type Account: Copy + Send + Sync;
+
+    /// Takes one mapped frame for metadata; its contents are undefined. `None` if the host has none to give.
+    fn alloc_metadata(&self) -> Option<NonNull<FrameBytes>>;
+    /// Gives a metadata frame back.
+    ///
+    /// # Safety
+    /// `frame` came from `alloc_metadata` of this host and is not used again.
+    unsafe fn free_metadata(&self, frame: NonNull<FrameBytes>);
+
+    /// Takes one frame for page data; its contents are undefined. `None` if the host has none to give.
+    fn alloc_data(&self) -> Option<FrameNumber>;
+    /// Gives a data frame back. The host sees to it that nobody reads what it held.
+    ///
+    /// # Safety
+    /// `frame` came from `alloc_data` of this host and is not used again.
+    unsafe fn free_data(&self, frame: FrameNumber);
+    /// Makes a data frame's bytes addressable on this CPU.
+    ///
+    /// # Safety
+    /// `frame` came from `alloc_data` of this host and was not given back.
+    unsafe fn map(&self, frame: FrameNumber) -> NonNull<FrameBytes>;
+    /// Ends a mapping.
+    ///
+    /// # Safety
+    /// `bytes` came from `map(frame)` on this CPU and is not used again.
+    unsafe fn unmap(&self, frame: FrameNumber, bytes: NonNull<FrameBytes>);
+
+    /// Adds `frames` to what `account` uses, if that keeps it within its limit; says whether it did.
+    fn charge(&self, account: Self::Account, frames: u32) -> bool;
+    /// Takes `frames` off what `account` uses.
+    fn uncharge(&self, account: Self::Account, frames: u32);
+
+    /// Copies a guest's page to `to`. The guest may write the page meanwhile: any mix of old and new bytes may arrive.
+    ///
+    /// # Errors
+    /// `BadFrame` if the guest may not read that frame; `to` then holds anything.
+    fn copy_in(&self, from: Self::GuestFrame, to: &mut FrameBytes) -> Result<(), BadFrame>;
+    /// Copies `from` to a guest's page.
+    ///
+    /// # Errors
+    /// `BadFrame` if the guest may not write that frame; it is then unchanged.
+    fn copy_out(&self, from: &FrameBytes, to: Self::GuestFrame) -> Result<(), BadFrame>;
+
+    /// Runs `work` with this CPU's scratch memory.
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R;
+
+    /// Nanoseconds since some fixed moment; never runs backwards on one CPU.
+    fn now(&self) -> u64;
+    /// 128 bits that guests cannot guess, drawn once per boot.
+    fn seed(&self) -> [u64; 2];
+}
