@@ -1,2 +1,48 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+//! The words that guests and administrators use to speak to transcendent memory in Xen.
+//!
+//! Everything here is fixed by Xen's public headers (`public/tmem.h`, spec version 1, and `public/sysctl.h` of the last
+//! release that had tmem): guests in the field were compiled against them. Three principles:
+//!
+//! - **Layouts are bytes.** Every field is little-endian and unaligned, so a structure is what travels, on any host and
+//!   at any address, and a 32-bit guest's structure differs from a 64-bit guest's by one type parameter.
+//! - **Every guest-supplied field is checked once.** A [`Request`] can only be had from [`Request::parse`] or built from
+//!   parts that are valid already; whoever holds one has nothing left to check but what only the store can know.
+//! - **Errors say what was wrong.** A [`Refusal`] names the field and its value; [`Refusal::errno`] is what a guest sees.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`op`] | the guest's structure, native and compat, its commands and flags |
+//! | [`request`] | that structure, checked |
+//! | [`sysctl`] | the administrator's structures |
+//! | [`errno`] | error numbers |
+
 #![no_std]
+
+pub mod errno;
+pub mod op;
+pub mod request;
+pub mod sysctl;
+
+pub use errno::Errno;
+pub use op::{Command, CompatOp, NativeOp, Op, PoolFlags};
+pub use request::{GuestFrame, NewPool, Oid, PageAddress, PoolId, PoolKind, Refusal, Request};
+
+/// `__HYPERVISOR_tmem_op`: the hypercall's number. Its one argument points to an [`Op`].
+pub const HYPERCALL: u32 = 38;
+
+/// `TMEM_SPEC_VERSION`: the only version that a pool may ask for.
+pub const SPEC_VERSION: u32 = 1;
+
+/// Most pools that one client may have at a time.
+pub const POOLS_PER_CLIENT: u32 = 16;
+
+/// Most shared pools that the host may have at a time.
+pub const SHARED_POOLS: u32 = 16;
+
+/// What PUT, GET, the flushes, and `DESTROY_POOL` of a live pool return when they did what was asked. Linux takes nothing else
+/// for success.
+pub const DONE: i64 = 1;
+
+/// What GET returns when the page is not there, and `DESTROY_POOL` when there was no such pool.
+pub const NOTHING_THERE: i64 = 0;

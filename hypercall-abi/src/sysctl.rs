@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The administrator's structures: `XEN_SYSCTL_tmem_op` and what its buffers hold.
+//!
+//! From `public/sysctl.h` of Xen 4.12, the last release that had them. `struct xen_sysctl` keeps `cmd` at offset 0,
+//! `interface_version` at 4 and its union, where a [`SysctlOp`] lies, at 8.
+
+use core::mem::{offset_of, size_of};
+
+use bitflags::bitflags;
+use static_assertions::const_assert_eq;
+use zerocopy::byteorder::little_endian::{I32, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::SPEC_VERSION;
+
+/// `XEN_SYSCTL_tmem_op`: the sysctl's number.
+pub const SYSCTL: u32 = 24;
+
+/// Bytes before the union in `struct xen_sysctl`.
+pub const UNION_OFFSET: usize = 8;
+
+/// In [`SysctlOp::cli_id`]: all clients.
+pub const ALL_CLIENTS: u32 = 0xffff;
+
+/// Bytes of one page, in the buffers of the save and restore commands.
+pub const PAGE_BYTES: usize = 4096;
+
+/// What the administrator asks for: the values of [`SysctlOp::cmd`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum SysctlCommand {
+    /// Let one client, or all, put again.
+    Thaw = 0,
+    /// Let one client, or all, put nothing new.
+    Freeze = 1,
+    /// Give back `arg` KiB of ephemeral memory; returns the KiB freed.
+    Flush = 2,
+    /// Drop everything of one client, or of all.
+    Destroy = 3,
+    /// Statistics, as text, into the buffer; `arg` non-zero asks for the long form.
+    List = 4,
+    /// Read a [`ClientInfo`].
+    GetClientInfo = 5,
+    /// Write a [`ClientInfo`].
+    SetClientInfo = 6,
+    /// Read an array of [`PoolInfo`]; returns how many.
+    GetPools = 7,
+    /// Memory that could be freed, in MiB.
+    Freeable = 8,
+    /// Make the pools of an array of [`PoolInfo`] (restore); returns how many.
+    SetPools = 9,
+    /// Begin to save a client; `arg` non-zero: it goes on running.
+    SaveBegin = 10,
+    /// Authorise shared pools: an array of [`PoolInfo`] with [`PoolInfoFlags::AUTH`].
+    SetAuth = 11,
+    /// The next page: a [`PageHandle`] and [`PAGE_BYTES`] bytes.
+    SaveNextPage = 19,
+    /// The next page that went away during a live save: a [`PageHandle`].
+    SaveNextInvalidated = 20,
+    /// End a save.
+    SaveEnd = 21,
+    /// Begin to restore a client.
+    RestoreBegin = 30,
+    /// Put a page (`arg` is its index).
+    RestorePutPage = 32,
+    /// Flush a page (`arg` is its index).
+    RestoreFlushPage = 33,
+}
+
+impl SysctlCommand {
+    /// Every command there is.
+    pub const ALL: [Self; 18] = [
+        Self::Thaw,
+        Self::Freeze,
+        Self::Flush,
+        Self::Destroy,
+        Self::List,
+        Self::GetClientInfo,
+        Self::SetClientInfo,
+        Self::GetPools,
+        Self::Freeable,
+        Self::SetPools,
+        Self::SaveBegin,
+        Self::SetAuth,
+        Self::SaveNextPage,
+        Self::SaveNextInvalidated,
+        Self::SaveEnd,
+        Self::RestoreBegin,
+        Self::RestorePutPage,
+        Self::RestoreFlushPage,
+    ];
+
+    /// The command with that number, if there is one.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|command| command.number() == number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self as u32
+    }
+}
+
+/// `struct xen_sysctl_tmem_op`.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct SysctlOp {
+    /// The number of a [`SysctlCommand`].
+    pub cmd: U32,
+    /// Which of the client's pools.
+    pub pool_id: I32,
+    /// A domain id, or [`ALL_CLIENTS`].
+    pub cli_id: U32,
+    /// Bytes in the buffer.
+    pub len: U32,
+    /// Depends on the command.
+    pub arg: U32,
+    /// Must be zero, else `-EINVAL`.
+    pub pad: U32,
+    /// Which object of the pool.
+    pub oid: [U64; 3],
+    /// Where the buffer is: a 64-bit guest handle.
+    pub buffer: U64,
+}
+
+/// `struct tmem_client`: a client's settings.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct ClientInfo {
+    /// [`SPEC_VERSION`], else `-EOPNOTSUPP`.
+    pub version: U32,
+    /// Most pools it may have; over [`crate::POOLS_PER_CLIENT`] is `-ERANGE`.
+    pub maxpools: U32,
+    /// Pools it has.
+    pub nr_pools: U32,
+    /// [`ClientFlags`].
+    pub flags: U32,
+    /// Its weight under pressure; 0 means no limit.
+    pub weight: U32,
+}
+
+bitflags! {
+    /// [`ClientInfo::flags`].
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct ClientFlags: u32 {
+        /// Puts of new pages are refused.
+        const FROZEN = 1 << 0;
+        /// Its pages are compressed.
+        const COMPRESS = 1 << 1;
+        /// It is being saved while it runs.
+        const MIGRATING = 1 << 2;
+    }
+}
+
+/// `struct tmem_pool_info`: a pool, to list, authorise or restore.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct PoolInfo {
+    /// [`PoolInfoFlags`].
+    pub flags: U32,
+    /// The client's number for it.
+    pub id: U32,
+    /// Pages in it; zero when set.
+    pub n_pages: U64,
+    /// Its name, if it is shared.
+    pub uuid: [U64; 2],
+}
+
+bitflags! {
+    /// [`PoolInfo::flags`].
+    ///
+    /// Not [`crate::PoolFlags`]: bit 2 means something else, and the page size field is wider.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct PoolInfoFlags: u32 {
+        /// Pages stay until they are flushed.
+        const PERSIST = 1 << 0;
+        /// Clients that name the same uuid see the same pages.
+        const SHARED = 1 << 1;
+        /// The client may share under that uuid.
+        const AUTH = 1 << 2;
+        /// Log2 of the page's bytes, less 12.
+        const PAGE_SIZE = 0xff << 4;
+        /// Bits without a meaning.
+        const RESERVED = 0xfff << 12;
+        /// Spec version.
+        const VERSION = 0xff << 24;
+    }
+}
+
+impl PoolInfoFlags {
+    /// The spec version's lowest bit.
+    pub const VERSION_SHIFT: u32 = 24;
+
+    /// These bits, in today's version.
+    #[must_use]
+    pub const fn versioned(self) -> Self {
+        self.union(Self::from_bits_retain(SPEC_VERSION << Self::VERSION_SHIFT))
+    }
+}
+
+/// `struct tmem_handle`: which page of a client, in a save.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct PageHandle {
+    /// The client's pool.
+    pub pool_id: U32,
+    /// The page in the object.
+    pub index: U32,
+    /// The object in the pool.
+    pub oid: [U64; 3],
+}
+
+const_assert_eq!(size_of::<SysctlOp>(), 56);
+const_assert_eq!(offset_of!(SysctlOp, cmd), 0);
+const_assert_eq!(offset_of!(SysctlOp, pool_id), 4);
+const_assert_eq!(offset_of!(SysctlOp, cli_id), 8);
+const_assert_eq!(offset_of!(SysctlOp, len), 12);
+const_assert_eq!(offset_of!(SysctlOp, arg), 16);
+const_assert_eq!(offset_of!(SysctlOp, pad), 20);
+const_assert_eq!(offset_of!(SysctlOp, oid), 24);
+const_assert_eq!(offset_of!(SysctlOp, buffer), 48);
+
+const_assert_eq!(size_of::<ClientInfo>(), 20);
+const_assert_eq!(offset_of!(ClientInfo, maxpools), 4);
+const_assert_eq!(offset_of!(ClientInfo, nr_pools), 8);
+const_assert_eq!(offset_of!(ClientInfo, flags), 12);
+const_assert_eq!(offset_of!(ClientInfo, weight), 16);
+
+const_assert_eq!(size_of::<PoolInfo>(), 32);
+const_assert_eq!(offset_of!(PoolInfo, id), 4);
+const_assert_eq!(offset_of!(PoolInfo, n_pages), 8);
+const_assert_eq!(offset_of!(PoolInfo, uuid), 16);
+
+const_assert_eq!(size_of::<PageHandle>(), 32);
+const_assert_eq!(offset_of!(PageHandle, index), 4);
+const_assert_eq!(offset_of!(PageHandle, oid), 8);
