@@ -3,8 +3,8 @@
 
 use core::fmt;
 
-use zerocopy::byteorder::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::Unaligned;
+use zerocopy::byteorder::little_endian::U64;
 
 use crate::op::{Command, CompatOp, NativeOp, Op, PoolFlags};
 use crate::{Errno, POOLS_PER_CLIENT, SPEC_VERSION};
@@ -233,5 +233,161 @@ impl NewPool {
             (true, false) => PoolKind::SharedEphemeral(uuid),
         };
         Ok(Self { kind })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::{Immutable, IntoBytes};
+
+    const OID: [u64; 3] = [1, u64::MAX, 0x0123_4567_89ab_cdef];
+
+    fn bytes<const N: usize>(op: &(impl IntoBytes + Immutable)) -> [u8; N] {
+        op.as_bytes().try_into().expect("an op of this size")
+    }
+
+    /// Parses the command in both layouts, which must agree.
+    fn parse(cmd: u32, pool_id: i32) -> Result<Request, Refusal> {
+        let native = NativeOp {
+            cmd: cmd.into(),
+            ..NativeOp::page(Command::PutPage, pool_id, OID, 7, 0xffff_fff0_u64)
+        };
+        let compat = CompatOp {
+            cmd: cmd.into(),
+            ..CompatOp::page(Command::PutPage, pool_id, OID, 7, 0xffff_fff0_u32)
+        };
+        let request = Request::parse_native(&bytes(&native));
+        assert_eq!(request, Request::parse_compat(&bytes(&compat)));
+        request
+    }
+
+    fn new_pool(flags: u32, uuid: [u64; 2]) -> Result<PoolKind, Refusal> {
+        let native = NativeOp::new_pool(PoolFlags::from_bits_retain(flags), uuid);
+        let compat = CompatOp::new_pool(PoolFlags::from_bits_retain(flags), uuid);
+        let request = Request::parse_native(&bytes(&native));
+        assert_eq!(request, Request::parse_compat(&bytes(&compat)));
+        request.map(|request| match request {
+            Request::NewPool(pool) => pool.kind,
+            other => panic!("not a new pool: {other:?}"),
+        })
+    }
+
+    #[test]
+    fn every_field_lands_in_the_request() {
+        let pool = PoolId::new(15).unwrap();
+        let oid = Oid(OID);
+        let page = PageAddress {
+            pool,
+            oid,
+            index: 7,
+        };
+        let frame = GuestFrame(0xffff_fff0);
+        assert_eq!(parse(4, 15), Ok(Request::Put(page, frame)));
+        assert_eq!(parse(5, 15), Ok(Request::Get(page, frame)));
+        assert_eq!(parse(6, 15), Ok(Request::FlushPage(page)));
+        assert_eq!(parse(7, 15), Ok(Request::FlushObject(pool, oid)));
+        assert_eq!(parse(2, 15), Ok(Request::DestroyPool(Some(pool))));
+    }
+
+    #[test]
+    fn native_frames_keep_all_their_bits() {
+        let op = NativeOp::page(Command::GetPage, 0, OID, 0, u64::MAX);
+        let request = Request::parse_native(&bytes(&op));
+        assert!(matches!(request, Ok(Request::Get(_, GuestFrame(u64::MAX)))));
+    }
+
+    #[test]
+    fn pools_that_no_client_can_have_are_refused() {
+        for pool_id in [16, -1, i32::MAX, i32::MIN, 256, 1 << 16] {
+            for cmd in [3, 4, 5, 6, 7, 8, 11, 99, 103, 1 << 31, u32::MAX] {
+                let refusal = parse(cmd, pool_id).unwrap_err();
+                assert_eq!(refusal, Refusal::NoSuchPool(pool_id));
+                assert_eq!(refusal.errno(), Errno::NoDevice);
+            }
+            assert_eq!(parse(2, pool_id), Ok(Request::DestroyPool(None)));
+        }
+    }
+
+    #[test]
+    fn the_administrators_commands_are_refused_before_the_pool_is_looked_at() {
+        for cmd in [0, 101, 102] {
+            for pool_id in [0, 15, 16, -1] {
+                assert_eq!(
+                    parse(cmd, pool_id).unwrap_err().errno(),
+                    Errno::NotSupported
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_commands_wait_for_the_pool_to_be_looked_at() {
+        for cmd in [3, 8, 9, 10, 11, 99, 100, 103, 1 << 31, u32::MAX] {
+            assert_eq!(
+                parse(cmd, 3),
+                Ok(Request::Unknown(PoolId::new(3).unwrap(), cmd))
+            );
+        }
+    }
+
+    #[test]
+    fn pool_kinds_follow_the_flags() {
+        let uuid = [5, 6];
+        assert_eq!(new_pool(0x0100_0000, uuid), Ok(PoolKind::PrivateEphemeral));
+        assert_eq!(new_pool(0x0100_0001, uuid), Ok(PoolKind::PrivatePersistent));
+        assert_eq!(
+            new_pool(0x0100_0002, uuid),
+            Ok(PoolKind::SharedEphemeral(uuid))
+        );
+        assert_eq!(
+            new_pool(0x0100_0002, [u64::MAX; 2]),
+            Ok(PoolKind::PrivateEphemeral)
+        );
+        assert_eq!(
+            new_pool(0x0100_0002, [u64::MAX, 0]),
+            Ok(PoolKind::SharedEphemeral([u64::MAX, 0]))
+        );
+        // Bit 3 has no meaning.
+        assert_eq!(new_pool(0x0100_0008, uuid), Ok(PoolKind::PrivateEphemeral));
+    }
+
+    #[test]
+    fn bad_pool_flags_are_refused() {
+        let bad = [
+            (0x0100_0003, Refusal::SharedPersistent),
+            (0x0000_0000, Refusal::Version(0)),
+            (0x0200_0000, Refusal::Version(2)),
+            (0xff00_0001, Refusal::Version(255)),
+            (0x0100_0010, Refusal::PageSize(1)),
+            (0x0100_0090, Refusal::PageSize(9)),
+            (0x0100_00f0, Refusal::PageSize(15)),
+            (0x0100_0004, Refusal::Precompressed),
+            (0x0100_0005, Refusal::Precompressed),
+        ]
+        .into_iter()
+        .chain((8..24).map(|bit| (0x0100_0000 | 1 << bit, Refusal::ReservedFlags(1 << bit))));
+        for (flags, refusal) in bad {
+            assert_eq!(new_pool(flags, [1, 2]), Err(refusal), "flags {flags:#010x}");
+            assert_eq!(refusal.errno(), Errno::NotPermitted);
+        }
+    }
+
+    /// Every pattern of bits parses to something, and no field that is not looked at matters.
+    #[test]
+    fn any_bytes_parse() {
+        for fill in 0..=u8::MAX {
+            for cmd in 0..=12 {
+                let mut op = [fill; size_of::<NativeOp>()];
+                op[..4].copy_from_slice(&u32::to_le_bytes(cmd));
+                let request = Request::parse_native(&op);
+                op[36..48].fill(!fill);
+                assert_eq!(
+                    request,
+                    Request::parse_native(&op),
+                    "command {cmd}, bytes {fill:#x}"
+                );
+            }
+        }
     }
 }
