@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The domain that this kernel runs as: what Xen says about it at the start, and its frames.
+
+use core::arch::asm;
+use core::ffi::CStr;
+
+use spin::Once;
+
+use crate::hypercall;
+use crate::start;
+
+static DOMAIN: Once<Domain> = Once::new();
+
+/// How Xen runs the domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// Paravirtualised: page tables hold machine frames.
+    Pv,
+    /// In hardware's own virtual machine, with guest frames.
+    Pvh,
+}
+
+/// Where the console's ring lies, and whom to tell.
+#[derive(Clone, Copy)]
+pub struct ConsoleRing {
+    /// Its page, mapped.
+    pub address: u64,
+    /// Event channel to the console's daemon.
+    pub port: u32,
+}
+
+/// What the domain builder told the kernel.
+pub struct Domain {
+    /// How Xen runs it.
+    pub platform: Platform,
+    /// Whether it is dom0.
+    pub initial: bool,
+    /// The arguments, as given to `-initrd` (dom0) or `extra` (xl).
+    pub command_line: &'static str,
+    /// The console's ring, if there is a daemon to read it.
+    pub console: Option<ConsoleRing>,
+    /// Machine frames of the domain's pages (PV); empty for PVH.
+    machine_frames: &'static [u64],
+    /// Root page table (PV: the builder's; PVH: the kernel's own).
+    page_table: u64,
+    /// The time stamp counter's frequency in kHz.
+    tsc_khz: u32,
+}
+
+/// `struct start_info` of Xen's `public/xen.h`, as far as it is used.
+#[repr(C)]
+struct StartInfo {
+    magic: [u8; 32],
+    pages: u64,
+    shared_info: u64,
+    flags: u32,
+    store_frame: u64,
+    store_port: u32,
+    console_frame: u64,
+    console_port: u32,
+    page_table: u64,
+    page_table_frames: u64,
+    machine_frames: *const u64,
+    module: u64,
+    module_bytes: u64,
+    command_line: [u8; 1024],
+}
+
+/// `struct hvm_start_info` of Xen's `public/arch-x86/hvm/start_info.h`, as far as it is used.
+#[repr(C)]
+struct HvmStartInfo {
+    magic: u32,
+    version: u32,
+    flags: u32,
+    modules: u32,
+    module_list: u64,
+    command_line: u64,
+}
+
+const INITIAL_DOMAIN: u32 = 1 << 1;
+const PARAMETER_CONSOLE_FRAME: u32 = 17;
+const PARAMETER_CONSOLE_PORT: u32 = 18;
+
+/// The domain. The first vCPU learns of it before anything else runs.
+pub fn get() -> &'static Domain {
+    DOMAIN.get().expect("the domain is known from the start")
+}
+
+/// Whether the domain is known yet.
+pub fn is_known() -> bool {
+    DOMAIN.is_completed()
+}
+
+/// Learns about the domain. Makes hypercalls possible.
+///
+/// # Safety
+/// `start_info` is what Xen passed to the kernel's entry for that platform.
+pub unsafe fn discover(platform: Platform, start_info: u64) {
+    let domain = match platform {
+        // SAFETY: the builder mapped the structure, and nothing writes to it before a suspend.
+        Platform::Pv => unsafe { discover_pv(&*(start_info as *const StartInfo)) },
+        // SAFETY: as above; all memory below 4 GiB is mapped.
+        Platform::Pvh => unsafe { discover_pvh(&*(start_info as *const HvmStartInfo)) },
+    };
+    DOMAIN.call_once(|| domain);
+    if platform == Platform::Pv {
+        // The builder maps page 0, as the image starts there.
+        hypercall::update_va_mapping(0, 0);
+    }
+}
+
+unsafe fn discover_pv(info: &'static StartInfo) -> Domain {
+    // SAFETY: the builder mapped the list, one entry for each page.
+    let machine_frames =
+        unsafe { core::slice::from_raw_parts(info.machine_frames, info.pages as usize) };
+    let initial = info.flags & INITIAL_DOMAIN != 0;
+    let console = machine_frames
+        .iter()
+        .position(|frame| !initial && *frame == info.console_frame)
+        .map(|page| ConsoleRing {
+            address: page as u64 * 4096,
+            port: info.console_port,
+        });
+    Domain {
+        platform: Platform::Pv,
+        initial,
+        // SAFETY: the array ends with a zero.
+        command_line: unsafe { text(info.command_line.as_ptr()) },
+        console,
+        machine_frames,
+        page_table: info.page_table,
+        tsc_khz: tsc_khz(Platform::Pv, 0x4000_0000),
+    }
+}
+
+unsafe fn discover_pvh(info: &'static HvmStartInfo) -> Domain {
+    // "XenV", as it comes in a register; Xen moves its leaves up when it also speaks Hyper-V's.
+    let base = (0x4000_0000..0x4001_0000)
+        .step_by(0x100)
+        .find(|leaf| hypervisor_leaf(Platform::Pvh, *leaf, 0).1 == u32::from_le_bytes(*b"XenV"))
+        .unwrap_or(0x4000_0000);
+    let register = hypervisor_leaf(Platform::Pvh, base + 2, 0).1;
+    // SAFETY: Xen fills the page that is there for this.
+    unsafe {
+        asm!(
+            "wrmsr",
+            in("ecx") register,
+            in("eax") (&raw const start::hypercall_page) as usize as u32,
+            in("edx") 0,
+        );
+    }
+    let console_frame = hypercall::hvm_parameter(PARAMETER_CONSOLE_FRAME).filter(|f| *f != 0);
+    let console_port = hypercall::hvm_parameter(PARAMETER_CONSOLE_PORT);
+    Domain {
+        platform: Platform::Pvh,
+        initial: info.flags & INITIAL_DOMAIN != 0,
+        command_line: if info.command_line == 0 {
+            ""
+        } else {
+            // SAFETY: the builder's text ends with a zero.
+            unsafe { text(info.command_line as *const u8) }
+        },
+        console: console_frame
+            .zip(console_port)
+            .map(|(frame, port)| ConsoleRing {
+                address: frame * 4096,
+                port: port as u32,
+            }),
+        machine_frames: &[],
+        page_table: (&raw const start::pvh_page_map) as u64,
+        tsc_khz: tsc_khz(Platform::Pvh, base),
+    }
+}
+
+/// The text at `start`, up to its zero; nothing if it isn't UTF-8.
+///
+/// # Safety
+/// `start` is valid up to a zero, for good.
+unsafe fn text(start: *const u8) -> &'static str {
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(start.cast()) }
+        .to_str()
+        .unwrap_or("")
+}
+
+/// The time stamp counter's frequency in kHz: the guest's, or the host's where Xen states no other (dom0).
+fn tsc_khz(platform: Platform, base: u32) -> u32 {
+    match hypervisor_leaf(platform, base + 3, 0).2 {
+        0 => hypervisor_leaf(platform, base + 3, 2).0,
+        khz => khz,
+    }
+}
+
+/// The hypervisor's answer (eax, ebx, ecx) to a CPUID leaf.
+fn hypervisor_leaf(platform: Platform, leaf: u32, subleaf: u32) -> (u32, u32, u32) {
+    let (a, b, c): (u32, u64, u32);
+    match platform {
+        // The prefix makes Xen answer on processors that would let CPUID through.
+        // SAFETY: writes those registers only; rbx is LLVM's, so it is kept.
+        Platform::Pv => unsafe {
+            asm!("push rbx", "ud2", ".ascii \"xen\"", "cpuid", "mov {b}, rbx", "pop rbx",
+                 b = lateout(reg) b, inlateout("eax") leaf => a, inlateout("ecx") subleaf => c, lateout("edx") _);
+        },
+        // SAFETY: as above.
+        Platform::Pvh => unsafe {
+            asm!("push rbx", "cpuid", "mov {b}, rbx", "pop rbx",
+                 b = lateout(reg) b, inlateout("eax") leaf => a, inlateout("ecx") subleaf => c, lateout("edx") _);
+        },
+    }
+    (a, b as u32, c)
+}
+
+impl Domain {
+    /// The frame number that hypercalls know the page at `address` by: machine (PV) or guest (PVH).
+    pub fn frame_at(&self, address: u64) -> u64 {
+        let page = address / 4096;
+        match self.platform {
+            Platform::Pv => self.machine_frames[page as usize],
+            Platform::Pvh => page,
+        }
+    }
+
+    /// Whether the domain was built with that frame.
+    pub fn owns(&self, frame: u64) -> bool {
+        match self.platform {
+            Platform::Pv => self.machine_frames.contains(&frame),
+            Platform::Pvh => true,
+        }
+    }
+
+    /// Address of the root page table.
+    pub fn page_table(&self) -> u64 {
+        self.page_table
+    }
+
+    /// Microseconds of `ticks` of the time stamp counter.
+    pub fn microseconds(&self, ticks: u64) -> u64 {
+        ticks * 1000 / u64::from(self.tsc_khz.max(1))
+    }
+
+    /// The value of `name=value` in the command line.
+    pub fn argument(&self, name: &str) -> Option<&'static str> {
+        self.command_line
+            .split_ascii_whitespace()
+            .filter_map(|word| word.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The number given as `name=value`, or `default`.
+    pub fn number(&self, name: &str, default: u64) -> u64 {
+        self.argument(name)
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(default)
+    }
+}
+
+// SAFETY: the raw parts are read-only after discovery.
+unsafe impl Sync for Domain {}
+// SAFETY: as above.
+unsafe impl Send for Domain {}
+
+/// The time stamp counter.
+pub fn ticks() -> u64 {
+    // SAFETY: reads a register.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}

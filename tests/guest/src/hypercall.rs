@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Calls to the hypervisor, raw and by name.
+//!
+//! A call goes through Xen's hypercall page, which hides how a PV guest (`syscall`) and a PVH guest (`vmcall`, `vmmcall`) differ.
+
+use core::arch::{asm, global_asm};
+
+use crate::start;
+
+const SET_TRAP_TABLE: usize = 0;
+const MEMORY_OP: usize = 12;
+const UPDATE_VA_MAPPING: usize = 14;
+const CONSOLE_IO: usize = 18;
+const VCPU_OP: usize = 24;
+const SCHED_OP: usize = 29;
+const EVENT_CHANNEL_OP: usize = 32;
+const HVM_OP: usize = 34;
+
+/// Calls hypercall `number` with up to four arguments.
+///
+/// # Safety
+/// The hypercall must not touch memory in a way that Rust would not expect of a foreign function given these arguments.
+unsafe fn call(number: usize, arguments: [usize; 4]) -> i64 {
+    let entry = (&raw const start::hypercall_page) as usize + number * 32;
+    let value: i64;
+    // SAFETY: the entry keeps every register but those named here; the rest is the caller's promise.
+    unsafe {
+        asm!(
+            "call {entry}",
+            entry = in(reg) entry,
+            inlateout("rdi") arguments[0] => _,
+            inlateout("rsi") arguments[1] => _,
+            inlateout("rdx") arguments[2] => _,
+            inlateout("r10") arguments[3] => _,
+            lateout("r8") _,
+            lateout("r9") _,
+            lateout("rcx") _,
+            lateout("r11") _,
+            lateout("rax") value,
+        );
+    }
+    value
+}
+
+global_asm!(
+    r#"
+    .text
+    .code64
+    .globl compat_tmem_op
+compat_tmem_op:                         # edi = argument; a PVH guest's, from 32-bit code
+    pushq %rbx
+    pushq %rbp
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movl %edi, %ebx
+    pushq ${code32}
+    leaq 1f(%rip), %rax
+    pushq %rax
+    lretq
+    .code32
+1:  movl $(hypercall_page + 32 * {tmem}), %eax
+    call *%eax
+    ljmp ${code64}, $2f
+    .code64
+2:  popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbp
+    popq %rbx
+    cltq
+    retq
+    "#,
+    code32 = const start::PVH_CODE32,
+    code64 = const start::PVH_CODE64,
+    tmem = const hypercall_abi::HYPERCALL,
+    options(att_syntax)
+);
+
+unsafe extern "C" {
+    fn compat_tmem_op(argument: u32) -> i64;
+}
+
+/// `tmem_op` with the 64-bit layout at `argument`, which may be any address at all: refusing bad ones is Xen's part.
+pub fn tmem(argument: u64) -> i64 {
+    // SAFETY: Xen only reads the argument; GET writes to the frame in it, which callers own for writing (see `tmem::Frame`).
+    unsafe {
+        call(
+            hypercall_abi::HYPERCALL as usize,
+            [argument as usize, 0, 0, 0],
+        )
+    }
+}
+
+/// `tmem_op` as a 32-bit caller makes it, with the compat layout at `argument`. PVH only.
+pub fn tmem_compat(argument: u32) -> i64 {
+    // SAFETY: as for `tmem`; code, stack and GDT lie below 4 GiB and are mapped one to one.
+    unsafe { compat_tmem_op(argument) }
+}
+
+/// An entry of a PV guest's virtual IDT (`struct trap_info`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TrapInfo {
+    pub vector: u8,
+    pub flags: u8,
+    pub selector: u16,
+    pub address: u64,
+}
+
+/// Gives Xen a PV guest's exception handlers; the table ends with a zero address.
+pub fn set_trap_table(table: &[TrapInfo]) -> i64 {
+    // SAFETY: Xen copies the table.
+    unsafe { call(SET_TRAP_TABLE, [table.as_ptr() as usize, 0, 0, 0]) }
+}
+
+/// Takes one of the guest's own frames away from it (ballooning).
+pub fn decrease_reservation(frame: u64) -> i64 {
+    #[repr(C)]
+    struct Reservation {
+        extents: *const u64,
+        count: u64,
+        order: u32,
+        flags: u32,
+        domain: u16,
+    }
+    let reservation = Reservation {
+        extents: &raw const frame,
+        count: 1,
+        order: 0,
+        flags: 0,
+        domain: DOMID_SELF,
+    };
+    // SAFETY: Xen reads the structure and the frame number; that the frame isn't used any more is the caller's business.
+    unsafe {
+        call(
+            MEMORY_OP,
+            [1, (&raw const reservation).cast::<u8>() as usize, 0, 0],
+        )
+    }
+}
+
+/// The host's highest machine frame.
+pub fn maximum_ram_page() -> i64 {
+    // SAFETY: takes no pointer.
+    unsafe { call(MEMORY_OP, [2, 0, 0, 0]) }
+}
+
+/// Puts a page-table entry in place for `address` (PV). Zero unmaps it.
+pub fn update_va_mapping(address: u64, entry: u64) -> i64 {
+    const INVLPG: usize = 2;
+    // SAFETY: callers change only pages that Rust doesn't know of, or no longer uses.
+    unsafe {
+        call(
+            UPDATE_VA_MAPPING,
+            [address as usize, entry as usize, INVLPG, 0],
+        )
+    }
+}
+
+/// Writes to Xen's own console: the host's for dom0, else only a debugging hypervisor shows it.
+pub fn console_write(text: &[u8]) -> i64 {
+    // SAFETY: Xen reads the text.
+    unsafe { call(CONSOLE_IO, [0, text.len(), text.as_ptr() as usize, 0]) }
+}
+
+/// Tells the other end of an event channel to look.
+pub fn notify(port: u32) -> i64 {
+    // SAFETY: Xen reads the port number.
+    unsafe { call(EVENT_CHANNEL_OP, [4, (&raw const port) as usize, 0, 0]) }
+}
+
+/// Lets another vCPU run.
+pub fn yield_now() {
+    // SAFETY: takes no pointer.
+    unsafe { call(SCHED_OP, [0, 0, 0, 0]) };
+}
+
+/// Why a domain ends.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub enum Shutdown {
+    PowerOff = 0,
+    Reboot = 1,
+}
+
+/// Ends the domain.
+pub fn shutdown(reason: Shutdown) -> ! {
+    let reason = reason as u32;
+    loop {
+        // SAFETY: Xen reads the reason.
+        unsafe { call(SCHED_OP, [2, (&raw const reason) as usize, 0, 0]) };
+    }
+}
+
+/// Whether vCPU `number` runs: 0 or 1, or negative if there is no such vCPU.
+pub fn vcpu_is_up(number: usize) -> i64 {
+    // SAFETY: takes no pointer.
+    unsafe { call(VCPU_OP, [3, number, 0, 0]) }
+}
+
+/// Sets the registers of a vCPU that has never run.
+///
+/// # Safety
+/// `context` must point to the platform's own context structure, with code and a stack of the vCPU's own in it.
+pub unsafe fn vcpu_initialise(number: usize, context: usize) -> i64 {
+    // SAFETY: Xen reads the context.
+    unsafe { call(VCPU_OP, [0, number, context, 0]) }
+}
+
+/// Starts an initialised vCPU.
+///
+/// # Safety
+/// [`vcpu_initialise`] was called for it.
+pub unsafe fn vcpu_up(number: usize) -> i64 {
+    // SAFETY: takes no pointer.
+    unsafe { call(VCPU_OP, [1, number, 0, 0]) }
+}
+
+/// Reads a parameter of the own domain (PVH); `None` if there is none.
+pub fn hvm_parameter(index: u32) -> Option<u64> {
+    #[repr(C)]
+    struct Parameter {
+        domain: u16,
+        pad: u16,
+        index: u32,
+        value: u64,
+    }
+    let mut parameter = Parameter {
+        domain: DOMID_SELF,
+        pad: 0,
+        index,
+        value: 0,
+    };
+    // SAFETY: Xen reads and writes the structure.
+    let value = unsafe { call(HVM_OP, [1, (&raw mut parameter) as usize, 0, 0]) };
+    (value == 0).then_some(parameter.value)
+}
+
+const DOMID_SELF: u16 = 0x7ff0;
