@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Transcendent memory: the guests' hypercall, and the library's life with
+ * CPUs, domains and the heap.
+ */
+
+#include <xen/cpu.h>
+#include <xen/errno.h>
+#include <xen/guest_access.h>
+#include <xen/hypercall.h>
+#include <xen/init.h>
+#include <xen/param.h>
+#include <xen/percpu.h>
+#include <xen/random.h>
+#include <xen/sched.h>
+#include <xen/tmem.h>
+#include <xen/vmap.h>
+
+#include "host.h"
+
+/* How many frames to ask for when an allocation of one would fail. */
+#define RELINQUISH_BATCH 32
+
+static bool __read_mostly opt_tmem;
+boolean_param("tmem", opt_tmem);
+
+static bool __initdata opt_tmem_compress = true;
+boolean_param("tmem_compress", opt_tmem_compress);
+
+static bool __initdata opt_tmem_dedup;
+boolean_param("tmem_dedup", opt_tmem_dedup);
+
+/*
+ * Set while this CPU runs the library, which takes locks of its own: an
+ * allocation from inside it must not enter it again.
+ */
+static DEFINE_PER_CPU(bool, inside);
+
+static DEFINE_PER_CPU(void *, scratch);
+
+void *tmem_host_scratch(void)
+{
+    return this_cpu(scratch);
+}
+
+static int alloc_scratch(unsigned int cpu)
+{
+    if ( !per_cpu(scratch, cpu) )
+        per_cpu(scratch, cpu) = vzalloc(tmem_rs_scratch_size());
+
+    return per_cpu(scratch, cpu) ? 0 : -ENOMEM;
+}
+
+static void free_scratch(unsigned int cpu)
+{
+    vfree(per_cpu(scratch, cpu));
+    per_cpu(scratch, cpu) = NULL;
+}
+
+static long serve(XEN_GUEST_HANDLE_PARAM(void) arg, bool compat)
+{
+    /* As struct tmem_op says: 56 bytes, or 52 from a 32-bit guest. */
+    char op[56] __aligned(8);
+    struct domain *d = current->domain;
+    long rc;
+
+    if ( !opt_tmem )
+        return -ENODEV;
+
+    if ( guest_handle_is_null(arg) ||
+         copy_from_guest(op, guest_handle_cast(arg, char), compat ? 52 : 56) )
+        return -EFAULT;
+
+    this_cpu(inside) = true;
+    rc = tmem_rs_op(&d->tmem.guest, op, compat);
+    this_cpu(inside) = false;
+
+    if ( rc == -ERESTART )
+        rc = hypercall_create_continuation(__HYPERVISOR_tmem_op, "h", arg);
+
+    return rc;
+}
+
+long do_tmem_op(XEN_GUEST_HANDLE_PARAM(void) arg)
+{
+    return serve(arg, false);
+}
+
+#ifdef CONFIG_COMPAT
+int compat_tmem_op(XEN_GUEST_HANDLE_PARAM(void) arg)
+{
+    return serve(arg, true);
+}
+#endif
+
+void tmem_domain_init(struct domain *d)
+{
+    d->tmem.guest.domain = d;
+    d->tmem.guest.domid = d->domain_id;
+    d->tmem.guest.vcpus = d->max_vcpus;
+}
+
+int tmem_domain_teardown(struct domain *d)
+{
+    bool done;
+
+    if ( !d->tmem.guest.client )
+        return 0;
+
+    this_cpu(inside) = true;
+    done = tmem_rs_client_destroy(&d->tmem.guest);
+    this_cpu(inside) = false;
+
+    return done ? 0 : -ERESTART;
+}
+
+bool tmem_relinquish(void)
+{
+    bool freed;
+
+    if ( !opt_tmem || system_state < SYS_STATE_active || this_cpu(inside) ||
+         in_irq() || !local_irq_is_enabled() )
+        return false;
+
+    this_cpu(inside) = true;
+    freed = tmem_rs_relinquish(RELINQUISH_BATCH);
+    this_cpu(inside) = false;
+
+    return freed;
+}
+
+static int cf_check cpu_callback(
+    struct notifier_block *nfb, unsigned long action, void *hcpu)
+{
+    unsigned int cpu = (unsigned long)hcpu;
+    int rc = 0;
+
+    switch ( action )
+    {
+    case CPU_UP_PREPARE:
+        rc = alloc_scratch(cpu);
+        break;
+
+    case CPU_UP_CANCELED:
+    case CPU_DEAD:
+        free_scratch(cpu);
+        break;
+    }
+
+    return notifier_from_errno(rc);
+}
+
+static struct notifier_block cpu_nfb = {
+    .notifier_call = cpu_callback,
+};
+
+static int __init cf_check tmem_init(void)
+{
+    struct tmem_rs_config config = {
+        .compress = opt_tmem_compress,
+        .dedup = opt_tmem_dedup,
+    };
+    unsigned int cpu, i;
+
+    if ( !opt_tmem )
+        return 0;
+
+    for_each_online_cpu ( cpu )
+        if ( alloc_scratch(cpu) )
+        {
+            printk(XENLOG_ERR "tmem: off, no memory for CPU%u\n", cpu);
+            for_each_online_cpu ( cpu )
+                free_scratch(cpu);
+            opt_tmem = false;
+            return -ENOMEM;
+        }
+    register_cpu_notifier(&cpu_nfb);
+
+    for ( i = 0; i < ARRAY_SIZE(config.seed); i++ )
+        config.seed[i] = ((uint64_t)get_random() << 32) | get_random();
+
+    tmem_rs_init(&config);
+
+    printk(XENLOG_INFO "tmem: on, compression %s, deduplication %s\n",
+           config.compress ? "on" : "off", config.dedup ? "on" : "off");
+
+    return 0;
+}
+__initcall(tmem_init);
+
+/*
+ * Local variables:
+ * mode: C
+ * c-file-style: "BSD"
+ * c-basic-offset: 4
+ * tab-width: 4
+ * indent-tabs-mode: nil
+ * End:
+ */
