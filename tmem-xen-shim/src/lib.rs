@@ -1,2 +1,148 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+//! The C interface through which Xen reaches tmem: a static library that exports `tmem_rs_*` and asks `tmem_host_*` of
+//! the C side.
+//!
+//! It knows the C ABI, the hypercall's layouts, error numbers and continuations; how pages are kept it leaves to
+//! `tmem-core`. Its principles:
+//!
+//! - **C passes bytes, Rust reads them.** A guest's structure is copied once by C and parsed once by `hypercall-abi`.
+//! - **One return value, one place.** Every number that a guest can see is chosen in [`hypercall`](self).
+//! - **It never panics.** There is no path from an export to the panic handler; a check of the linked library shows it.
+//!
+//! Its C header, `include/tmem-rs.h`, is generated from these sources by cbindgen and committed: the exports, and the
+//! `tmem_host_*` functions as Rust expects them, so that the C compiler holds C's definitions against it. A test keeps it
+//! up to date and says how to write it anew.
+//!
+//! Every C caller realigns the stack to 16 bytes first: Xen's C keeps 8.
+
 #![no_std]
+
+// Off the hypervisor, where the tests run, the standard library brings the panic handler.
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
+mod boot;
+mod hypercall;
+mod xen;
+
+use core::ffi::c_void;
+use core::mem::{offset_of, size_of};
+
+use static_assertions::const_assert_eq;
+use tmem_core::compress::Scratch;
+use tmem_core::{Config, Engine, Progress};
+
+use boot::Boot;
+use xen::Xen;
+
+/// The one store of this hypervisor, from `tmem_rs_init` on.
+static ENGINE: Boot<Engine<Xen>> = Boot::new();
+
+/// What the administrator and chance decide at boot.
+#[repr(C)]
+pub struct tmem_rs_config {
+    /// Compress pages.
+    pub compress: bool,
+    /// Keep equal pages of a client once.
+    pub dedup: bool,
+    /// 128 bits that guests cannot guess.
+    pub seed: [u64; 2],
+}
+
+/// A domain, as tmem knows it. Embedded in `struct domain`, which keeps it for as long as it lives.
+#[repr(C)]
+pub struct tmem_rs_guest {
+    /// Tmem's own: NULL at first, and again once the client is destroyed.
+    pub client: *mut c_void,
+    /// The `struct domain`, for `tmem_host_charge`.
+    pub domain: *mut c_void,
+    /// The domain's id.
+    pub domid: u16,
+    /// Its vCPUs: as many may call at once.
+    pub vcpus: u32,
+}
+
+const_assert_eq!(offset_of!(tmem_rs_guest, domid), 16);
+const_assert_eq!(offset_of!(tmem_rs_guest, vcpus), 20);
+const_assert_eq!(size_of::<tmem_rs_guest>(), 24);
+
+/// Bytes of zeroed, page-aligned scratch memory that C keeps for each CPU and `tmem_host_scratch` returns.
+#[unsafe(no_mangle)]
+pub extern "C" fn tmem_rs_scratch_size() -> usize {
+    size_of::<Scratch>()
+}
+
+/// Turns tmem on. Called once at boot; until then `tmem_rs_op` returns -ENODEV.
+///
+/// # Safety
+/// `config` points to a `tmem_rs_config`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tmem_rs_init(config: *const tmem_rs_config) {
+    // SAFETY: the caller's promise.
+    let config = unsafe { &*config };
+    let host = Xen::new(config.seed);
+    ENGINE.set(|| {
+        Engine::new(
+            host,
+            Config {
+                compress: config.compress,
+                dedup: config.dedup,
+            },
+        )
+    });
+}
+
+/// Does what the guest's `struct tmem_op` asks and returns what the guest is to see, or -ERESTART: there is more to do, so
+/// C makes a hypercall continuation with the same argument.
+///
+/// # Safety
+/// `guest` belongs to the current domain and outlives the call; `op` points to a private copy of the guest's structure, 52
+/// bytes of it if `compat`, else 56.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tmem_rs_op(
+    guest: *mut tmem_rs_guest,
+    op: *const c_void,
+    compat: bool,
+) -> i64 {
+    let Some(engine) = ENGINE.get() else {
+        return hypercall::OFF;
+    };
+    // SAFETY: the caller's promises.
+    let (guest, request) =
+        unsafe { (hypercall::Guest::new(guest), hypercall::request(op, compat)) };
+    hypercall::answer(engine, &guest, request)
+}
+
+/// Takes everything of a dead domain away. False: call again.
+///
+/// # Safety
+/// `guest` outlives the call, and no other call with it runs meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tmem_rs_client_destroy(guest: *mut tmem_rs_guest) -> bool {
+    let Some(engine) = ENGINE.get() else {
+        return true;
+    };
+    // SAFETY: the caller's promises.
+    unsafe { hypercall::Guest::new(guest).destroy(engine) == Progress::Done }
+}
+
+/// Gives up to `frames` frames of ephemeral pages back to Xen's heap; returns how many.
+#[unsafe(no_mangle)]
+pub extern "C" fn tmem_rs_relinquish(frames: u64) -> u64 {
+    ENGINE.get().map_or(0, |engine| engine.relinquish(frames))
+}
+
+/// How many frames `tmem_rs_relinquish` could give back.
+#[unsafe(no_mangle)]
+pub extern "C" fn tmem_rs_freeable() -> u64 {
+    ENGINE.get().map_or(0, Engine::freeable)
+}
+
+/// Never reached; stops the hypervisor with a trace, as Xen's own BUG() does, if it ever is.
+#[cfg(target_os = "none")]
+#[panic_handler]
+#[inline(never)]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: an undefined instruction ends here.
+    unsafe { core::arch::asm!("ud2", options(noreturn, nomem, nostack)) }
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a guest asks, and the number it gets back.
+
+use core::ffi::c_void;
+use core::mem::ManuallyDrop;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use hypercall_abi::{DONE, Errno, NOTHING_THERE, Refusal, Request};
+use static_assertions::const_assert_eq;
+use tmem_core::engine::POOLS_PER_CLIENT;
+use tmem_core::{Client, ClientId, Engine, Error, Oid, PoolId, PoolKind, Progress};
+
+use crate::tmem_rs_guest;
+use crate::xen::{Account, Xen};
+
+/// What any command returns while tmem is off.
+pub const OFF: i64 = Errno::NoDevice.returned();
+
+/// What a long command returns until it is done; C makes a continuation of it.
+const MORE: i64 = Errno::Restart.returned();
+
+const_assert_eq!(POOLS_PER_CLIENT as u32, hypercall_abi::POOLS_PER_CLIENT);
+
+/// A domain that calls, or dies.
+///
+/// # Invariants
+/// `client` is null, or came from [`Client::into_raw`] and owns that reference; it changes from null once, and back only
+/// in [`Guest::destroy`], when no call runs.
+pub struct Guest<'a> {
+    client: &'a AtomicPtr<c_void>,
+    domain: *mut c_void,
+    id: ClientId,
+    vcpus: u32,
+}
+
+impl Guest<'_> {
+    /// # Safety
+    /// `guest` is valid for as long as this, all zeroes but for what C fills in, and only this type touches its `client`.
+    pub unsafe fn new(guest: *mut tmem_rs_guest) -> Self {
+        // SAFETY: the caller's promise; `client` is only ever accessed as an atomic.
+        unsafe {
+            Self {
+                client: AtomicPtr::from_ptr(&raw mut (*guest).client),
+                domain: (*guest).domain,
+                id: ClientId((*guest).domid),
+                vcpus: (*guest).vcpus,
+            }
+        }
+    }
+
+    /// The domain's client, if it ever made a pool.
+    fn client(&self) -> Option<ManuallyDrop<Client<Xen>>> {
+        let raw = self.client.load(Ordering::Acquire);
+        // SAFETY: by the invariants the reference is there for as long as calls run.
+        (!raw.is_null()).then(|| unsafe { Client::borrow_raw(raw.cast_const().cast()) })
+    }
+
+    /// The domain's client, made now if this is its first pool.
+    fn client_or_new(&self, engine: &Engine<Xen>) -> Result<ManuallyDrop<Client<Xen>>, Error> {
+        if let Some(client) = self.client() {
+            return Ok(client);
+        }
+        // SAFETY: C destroys the client before the domain.
+        let account = unsafe { Account::new(self.domain) };
+        let ours = engine
+            .client(self.id, account, self.vcpus)?
+            .into_raw()
+            .cast_mut()
+            .cast();
+        // INVARIANT: the cell takes the reference over.
+        let raw = match self.client.compare_exchange(
+            ptr::null_mut(),
+            ours,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
+            Ok(_) => ours,
+            Err(theirs) => {
+                // SAFETY: another vCPU was faster, so the cell did not take our reference.
+                drop(unsafe { Client::<Xen>::from_raw(ours.cast_const().cast()) });
+                theirs
+            }
+        };
+        // SAFETY: as in `client`.
+        Ok(unsafe { Client::borrow_raw(raw.cast_const().cast()) })
+    }
+
+    /// Takes everything of the domain away; `More`: call again.
+    ///
+    /// # Safety
+    /// No other call of this domain runs meanwhile.
+    pub unsafe fn destroy(&self, engine: &Engine<Xen>) -> Progress {
+        let Some(client) = self.client() else {
+            return Progress::Done;
+        };
+        let progress = engine.destroy_client(&client);
+        if progress == Progress::Done {
+            let raw = self.client.swap(ptr::null_mut(), Ordering::AcqRel);
+            // SAFETY: the cell's own reference, and nobody borrows it any more.
+            drop(unsafe { Client::<Xen>::from_raw(raw.cast_const().cast()) });
+        }
+        progress
+    }
+}
+
+/// The request in the guest's structure.
+///
+/// # Safety
+/// `op` points to 52 bytes if `compat`, else to 56.
+pub unsafe fn request(op: *const c_void, compat: bool) -> Result<Request, Refusal> {
+    // SAFETY: the caller's promise; arrays of bytes need no alignment.
+    unsafe {
+        if compat {
+            Request::parse_compat(&*op.cast())
+        } else {
+            Request::parse_native(&*op.cast())
+        }
+    }
+}
+
+/// Does what is asked; returns what the guest sees, or -ERESTART.
+pub fn answer(engine: &Engine<Xen>, guest: &Guest<'_>, request: Result<Request, Refusal>) -> i64 {
+    match request {
+        Ok(request) => {
+            serve(engine, guest, request).unwrap_or_else(|error| errno(error).returned())
+        }
+        Err(refusal) => refusal.errno().returned(),
+    }
+}
+
+fn serve(engine: &Engine<Xen>, guest: &Guest<'_>, request: Request) -> Result<i64, Error> {
+    // A domain that has no client has no pools.
+    let client = || guest.client().ok_or(Error::NoPool);
+    match request {
+        Request::NewPool(asked) => {
+            let client = guest.client_or_new(engine)?;
+            engine
+                .new_pool(&client, kind(asked.kind))
+                .map(|id| id.get().into())
+        }
+        Request::DestroyPool(id) => {
+            let destroyed = id
+                .ok_or(Error::NoPool)
+                .and_then(|id| engine.destroy_pool(&*client()?, pool(id)?));
+            match destroyed {
+                Err(Error::NoPool) => Ok(NOTHING_THERE),
+                progress => progress.map(done_or_more),
+            }
+        }
+        Request::Put(page, from) => {
+            engine.put(
+                &*client()?,
+                pool(page.pool)?,
+                Oid(page.oid.0),
+                page.index,
+                from,
+            )?;
+            Ok(DONE)
+        }
+        Request::Get(page, to) => {
+            let found = engine.get(
+                &*client()?,
+                pool(page.pool)?,
+                Oid(page.oid.0),
+                page.index,
+                to,
+            )?;
+            Ok(if found { DONE } else { NOTHING_THERE })
+        }
+        Request::FlushPage(page) => {
+            engine.flush_page(&*client()?, pool(page.pool)?, Oid(page.oid.0), page.index)?;
+            Ok(DONE)
+        }
+        Request::FlushObject(id, oid) => engine
+            .flush_object(&*client()?, pool(id)?, Oid(oid.0))
+            .map(done_or_more),
+        Request::Unknown(id, _) => {
+            let live = engine.has_pool(&*client()?, pool(id)?);
+            Ok(if live {
+                Errno::NoSuchCommand
+            } else {
+                Errno::NoDevice
+            }
+            .returned())
+        }
+    }
+}
+
+/// The engine's word for a kind of pool of the ABI's.
+fn kind(kind: hypercall_abi::PoolKind) -> PoolKind {
+    match kind {
+        hypercall_abi::PoolKind::PrivateEphemeral => PoolKind::Ephemeral,
+        hypercall_abi::PoolKind::PrivatePersistent => PoolKind::Persistent,
+        hypercall_abi::PoolKind::SharedEphemeral(uuid) => PoolKind::SharedEphemeral(uuid),
+    }
+}
+
+/// The engine's word for a pool of the ABI's.
+fn pool(id: hypercall_abi::PoolId) -> Result<PoolId, Error> {
+    PoolId::new(id.get()).ok_or(Error::NoPool)
+}
+
+fn done_or_more(progress: Progress) -> i64 {
+    match progress {
+        Progress::Done => DONE,
+        Progress::More => MORE,
+    }
+}
+
+fn errno(error: Error) -> Errno {
+    match error {
+        Error::NoPool => Errno::NoDevice,
+        Error::TooManyPools => Errno::NotPermitted,
+        Error::EmptyPool => Errno::EmptyPool,
+        Error::Frozen => Errno::Frozen,
+        Error::NoMemory => Errno::NoMemory,
+        Error::NoSpace => Errno::NoSpace,
+        Error::BadFrame => Errno::Fault,
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Xen as the engine's host.
+
+use core::ffi::{c_int, c_void};
+use core::ptr::NonNull;
+
+use hypercall_abi::GuestFrame;
+use tmem_core::compress::Scratch;
+use tmem_core::{BadFrame, FrameBytes, FrameNumber, Host};
+
+/// What C answers, in place of a frame number, when it has none.
+const NO_FRAME: u64 = u64::MAX;
+
+// The C header is generated from these declarations too.
+unsafe extern "C" {
+    fn tmem_host_alloc_metadata() -> *mut c_void;
+    fn tmem_host_free_metadata(frame: *mut c_void);
+    fn tmem_host_alloc_data() -> u64;
+    fn tmem_host_free_data(mfn: u64);
+    fn tmem_host_map(mfn: u64) -> *mut c_void;
+    fn tmem_host_unmap(bytes: *mut c_void);
+    fn tmem_host_charge(domain: *mut c_void, frames: u32) -> bool;
+    fn tmem_host_uncharge(domain: *mut c_void, frames: u32);
+    fn tmem_host_copy_in(to: *mut c_void, cmfn: u64) -> c_int;
+    fn tmem_host_copy_out(cmfn: u64, from: *const c_void) -> c_int;
+    fn tmem_host_scratch() -> *mut c_void;
+    fn tmem_host_now() -> u64;
+}
+
+/// A `struct domain`, which C charges frames to.
+///
+/// # Invariants
+/// Alive for as long as its client: C destroys the client first.
+#[derive(Clone, Copy)]
+pub struct Account(*mut c_void);
+
+// SAFETY: the pointer is only ever handed back to C, whose accounting takes calls from any CPU.
+unsafe impl Send for Account {}
+// SAFETY: as for Send.
+unsafe impl Sync for Account {}
+
+impl Account {
+    /// # Safety
+    /// `domain` outlives the client that is charged to it.
+    pub unsafe fn new(domain: *mut c_void) -> Self {
+        // INVARIANT: the caller's promise.
+        Self(domain)
+    }
+}
+
+/// The hypervisor around us.
+pub struct Xen {
+    seed: [u64; 2],
+}
+
+impl Xen {
+    pub fn new(seed: [u64; 2]) -> Self {
+        Self { seed }
+    }
+}
+
+// SAFETY: Xen's heap hands a frame to one owner at a time, and C assigns none of ours to a domain; `map_domain_page` yields
+// the frame's whole page until `unmap_domain_page`; scratch memory is the CPU's own, hypercalls are not preempted, and C
+// lets neither an interrupt nor an allocation from inside the engine come back in.
+unsafe impl Host for Xen {
+    type GuestFrame = GuestFrame;
+    type Account = Account;
+
+    fn alloc_metadata(&self) -> Option<NonNull<FrameBytes>> {
+        // SAFETY: no conditions.
+        NonNull::new(unsafe { tmem_host_alloc_metadata() }.cast())
+    }
+
+    unsafe fn free_metadata(&self, frame: NonNull<FrameBytes>) {
+        // SAFETY: the caller's promise.
+        unsafe { tmem_host_free_metadata(frame.as_ptr().cast()) }
+    }
+
+    fn alloc_data(&self) -> Option<FrameNumber> {
+        // SAFETY: no conditions.
+        let mfn = unsafe { tmem_host_alloc_data() };
+        (mfn != NO_FRAME).then_some(FrameNumber(mfn))
+    }
+
+    unsafe fn free_data(&self, frame: FrameNumber) {
+        // SAFETY: the caller's promise.
+        unsafe { tmem_host_free_data(frame.0) }
+    }
+
+    unsafe fn map(&self, frame: FrameNumber) -> NonNull<FrameBytes> {
+        // SAFETY: the caller's promise; C never fails to map a frame of the heap.
+        unsafe { NonNull::new_unchecked(tmem_host_map(frame.0).cast()) }
+    }
+
+    unsafe fn unmap(&self, _: FrameNumber, bytes: NonNull<FrameBytes>) {
+        // SAFETY: the caller's promise.
+        unsafe { tmem_host_unmap(bytes.as_ptr().cast()) }
+    }
+
+    fn charge(&self, account: Account, frames: u32) -> bool {
+        // SAFETY: the domain is alive.
+        unsafe { tmem_host_charge(account.0, frames) }
+    }
+
+    fn uncharge(&self, account: Account, frames: u32) {
+        // SAFETY: the domain is alive.
+        unsafe { tmem_host_uncharge(account.0, frames) }
+    }
+
+    fn copy_in(&self, from: GuestFrame, to: &mut FrameBytes) -> Result<(), BadFrame> {
+        // SAFETY: `to` has room for a frame; C checks the guest's frame.
+        copied(unsafe { tmem_host_copy_in((&raw mut *to).cast(), from.0) })
+    }
+
+    fn copy_out(&self, from: &FrameBytes, to: GuestFrame) -> Result<(), BadFrame> {
+        // SAFETY: `from` is a whole frame; C checks the guest's frame.
+        copied(unsafe { tmem_host_copy_out(to.0, (&raw const *from).cast()) })
+    }
+
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
+        // SAFETY: C keeps `tmem_rs_scratch_size()` bytes for this CPU, page-aligned and zeroed when made, and all zeroes are
+        // a valid `Scratch` (tests/scratch.rs). Nobody else on this CPU can ask for it before we are done.
+        work(unsafe { &mut *tmem_host_scratch().cast::<Scratch>() })
+    }
+
+    fn now(&self) -> u64 {
+        // SAFETY: no conditions.
+        unsafe { tmem_host_now() }
+    }
+
+    fn seed(&self) -> [u64; 2] {
+        self.seed
+    }
+}
+
+/// C's answer to a copy: 0, or a negative error number.
+fn copied(answer: c_int) -> Result<(), BadFrame> {
+    if answer == 0 { Ok(()) } else { Err(BadFrame) }
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Stands in for the C side: `tmem_host_*` over this process's heap, and domains with memory of their own.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
+use std::cell::{Cell, OnceCell};
+use std::collections::HashMap;
+use std::ffi::{c_int, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::{Mutex, Once};
+
+use hypercall_abi::{CompatOp, NativeOp};
+use tmem_xen_shim::{
+    tmem_rs_client_destroy, tmem_rs_config, tmem_rs_guest, tmem_rs_init, tmem_rs_op,
+    tmem_rs_scratch_size,
+};
+use zerocopy::{Immutable, IntoBytes};
+
+const FRAME: Layout = match Layout::from_size_align(4096, 4096) {
+    Ok(layout) => layout,
+    Err(_) => panic!("a frame's layout"),
+};
+
+pub type Page = [u8; 4096];
+
+/// A domain: memory, and frames that it may still be charged.
+pub struct Domain {
+    guest: Mutex<Guest>,
+    room: AtomicU32,
+    memory: Mutex<HashMap<u64, (Page, Access)>>,
+}
+
+struct Guest(*mut tmem_rs_guest);
+
+// SAFETY: as in Xen, any of a domain's CPUs may use its structure.
+unsafe impl Send for Guest {}
+
+/// What a domain may do with a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Write,
+    /// A PV guest's own page table, say.
+    Read,
+}
+
+thread_local! {
+    static CURRENT: Cell<*const Domain> = const { Cell::new(ptr::null()) };
+    static SCRATCH: OnceCell<NonNull<u8>> = const { OnceCell::new() };
+}
+
+/// Turns tmem on, the first time.
+pub fn boot() {
+    static BOOT: Once = Once::new();
+    BOOT.call_once(|| {
+        let config = tmem_rs_config {
+            compress: true,
+            dedup: false,
+            seed: [1, 2],
+        };
+        // SAFETY: a valid configuration.
+        unsafe { tmem_rs_init(&raw const config) };
+    });
+}
+
+impl Domain {
+    /// A domain that was never seen before.
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "the C side keeps its address"
+    )]
+    pub fn new() -> Box<Self> {
+        static IDS: AtomicU16 = AtomicU16::new(1);
+        let mut domain = Box::new(Self {
+            guest: Mutex::new(Guest(ptr::null_mut())),
+            room: AtomicU32::new(10_000),
+            memory: Mutex::default(),
+        });
+        let guest = Box::new(tmem_rs_guest {
+            client: ptr::null_mut(),
+            domain: (&raw mut *domain).cast(),
+            domid: IDS.fetch_add(1, Ordering::Relaxed),
+            vcpus: 8,
+        });
+        *domain.guest.get_mut().unwrap() = Guest(Box::into_raw(guest));
+        domain
+    }
+
+    /// Whether tmem has a client for it.
+    pub fn has_client(&self) -> bool {
+        let guest = self.guest.lock().unwrap().0;
+        // SAFETY: no call runs while a test asks.
+        unsafe { !(*guest).client.is_null() }
+    }
+
+    /// Sets how many more frames it may be charged.
+    pub fn set_room(&self, frames: u32) {
+        self.room.store(frames, Ordering::Relaxed);
+    }
+
+    /// How many more frames it may be charged.
+    pub fn room(&self) -> u32 {
+        self.room.load(Ordering::Relaxed)
+    }
+
+    pub fn write(&self, frame: u64, page: &Page) {
+        self.set(frame, page, Access::Write);
+    }
+
+    pub fn set(&self, frame: u64, page: &Page, access: Access) {
+        self.memory.lock().unwrap().insert(frame, (*page, access));
+    }
+
+    pub fn read(&self, frame: u64) -> Page {
+        self.memory.lock().unwrap()[&frame].0
+    }
+
+    /// The hypercall of a 64-bit guest, with its continuations.
+    pub fn native(&self, op: &NativeOp) -> i64 {
+        self.call(op, false)
+    }
+
+    /// The hypercall of a 32-bit guest, with its continuations.
+    pub fn compat(&self, op: &CompatOp) -> i64 {
+        self.call(op, true)
+    }
+
+    fn call(&self, op: &(impl IntoBytes + Immutable), compat: bool) -> i64 {
+        // Exactly as long as C's copy, so that Miri or valgrind would see a read beyond it.
+        let op = op.as_bytes().to_vec();
+        let guest = self.guest.lock().unwrap().0;
+        CURRENT.set(&raw const *self);
+        loop {
+            // SAFETY: a live guest and a whole structure.
+            let rc = unsafe { tmem_rs_op(guest, op.as_ptr().cast(), compat) };
+            if rc != -85 {
+                return rc;
+            }
+        }
+    }
+
+    /// The domain's death.
+    pub fn destroy(&self) {
+        let guest = self.guest.lock().unwrap().0;
+        // SAFETY: a live guest; tests destroy a domain when its calls are over.
+        while !unsafe { tmem_rs_client_destroy(guest) } {}
+    }
+}
+
+impl Drop for Domain {
+    fn drop(&mut self) {
+        self.destroy();
+        // SAFETY: made by `Box::into_raw`, and the domain is dead.
+        drop(unsafe { Box::from_raw(self.guest.get_mut().unwrap().0) });
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tmem_host_alloc_metadata() -> *mut c_void {
+    // SAFETY: not of size zero.
+    unsafe { alloc(FRAME).cast() }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tmem_host_free_metadata(frame: *mut c_void) {
+    // SAFETY: from `tmem_host_alloc_metadata`.
+    unsafe { dealloc(frame.cast(), FRAME) }
+}
+
+// A data frame's number is its address in frames.
+#[unsafe(no_mangle)]
+extern "C" fn tmem_host_alloc_data() -> u64 {
+    // SAFETY: not of size zero.
+    let frame = unsafe { alloc(FRAME) };
+    if frame.is_null() {
+        u64::MAX
+    } else {
+        (frame.expose_provenance() >> 12) as u64
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tmem_host_free_data(mfn: u64) {
+    // SAFETY: from `tmem_host_alloc_data`.
+    unsafe { dealloc(tmem_host_map(mfn).cast(), FRAME) }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tmem_host_map(mfn: u64) -> *mut c_void {
+    ptr::with_exposed_provenance_mut((mfn as usize) << 12)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tmem_host_unmap(_: *mut c_void) {}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tmem_host_charge(domain: *mut c_void, frames: u32) -> bool {
+    // SAFETY: the domain of a live client.
+    let domain = unsafe { &*domain.cast::<Domain>() };
+    let charge = |room: u32| room.checked_sub(frames);
+    domain
+        .room
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, charge)
+        .is_ok()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tmem_host_uncharge(domain: *mut c_void, frames: u32) {
+    // SAFETY: the domain of a live client.
+    let domain = unsafe { &*domain.cast::<Domain>() };
+    domain.room.fetch_add(frames, Ordering::Relaxed);
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tmem_host_copy_in(to: *mut c_void, cmfn: u64) -> c_int {
+    // SAFETY: set by `Domain::call`, which is still running.
+    let domain = unsafe { &*CURRENT.get() };
+    match domain.memory.lock().unwrap().get(&cmfn) {
+        Some((page, _)) => {
+            // SAFETY: `to` is a frame.
+            unsafe { to.cast::<Page>().write(*page) };
+            0
+        }
+        None => -14,
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tmem_host_copy_out(cmfn: u64, from: *const c_void) -> c_int {
+    // SAFETY: set by `Domain::call`, which is still running.
+    let domain = unsafe { &*CURRENT.get() };
+    match domain.memory.lock().unwrap().get_mut(&cmfn) {
+        Some((page, Access::Write)) => {
+            // SAFETY: `from` is a frame.
+            *page = unsafe { from.cast::<Page>().read() };
+            0
+        }
+        _ => -14,
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tmem_host_scratch() -> *mut c_void {
+    let make = || {
+        let layout = Layout::from_size_align(tmem_rs_scratch_size(), 4096).unwrap();
+        // SAFETY: not of size zero.
+        NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap()
+    };
+    SCRATCH.with(|scratch| scratch.get_or_init(make).as_ptr().cast())
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tmem_host_now() -> u64 {
+    0
+}
