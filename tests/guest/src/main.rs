@@ -1,20 +1,45 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A Xen guest kernel that tests the hypervisor's transcendent memory from a guest's side.
+//!
+//! One image starts as a PV and as a PVH domain, as dom0 and from `xl`. It prints a line a case and, at the end,
+//! `N passed, N failed`. `README.md` lists its arguments. To build it, from the workspace's root:
+//!
+//! ```text
+//! RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
+//! RUSTFLAGS="-Crelocation-model=static -Ccode-model=small -Clinker=ld -Clinker-flavor=ld" \
+//! /usr/bin/cargo build --release --package tmem-test-guest --target x86_64-unknown-none \
+//!     -Zbuild-std=core,compiler_builtins -Zbuild-std-features=compiler-builtins-mem
+//! ```
+
 #![no_std]
 #![no_main]
 
 mod console;
 mod domain;
 mod hypercall;
+mod page;
 mod report;
 mod start;
+mod suite_data;
+mod suite_matrix;
+mod suite_pressure;
+mod suite_smp;
+mod tmem;
 mod traps;
 mod vcpu;
 
 use core::panic::PanicInfo;
 
 use console::say;
-use domain::Platform;
+use domain::{Platform, ticks};
+
+/// The suites by name, in the order in which they run.
+const SUITES: [(&str, fn()); 4] = [
+    ("matrix", suite_matrix::run),
+    ("data", suite_data::run),
+    ("pressure", suite_pressure::run),
+    ("smp", suite_smp::run),
+];
 
 /// The first vCPU's way in, from [`start`].
 pub extern "C" fn kernel(platform: u32, start_info: u64) -> ! {
@@ -26,17 +51,30 @@ pub extern "C" fn kernel(platform: u32, start_info: u64) -> ! {
     // SAFETY: straight from Xen.
     unsafe { domain::discover(platform, start_info) };
     traps::catch();
+
     let domain = domain::get();
     let vcpus = vcpu::start_all();
     say!(
-        "tmem-test-guest: {platform:?}, {vcpus} vCPUs, arguments: {}",
+        "tmem-test-guest: {platform:?}, vCPUs: {vcpus}, arguments: {}",
         domain.command_line
     );
-    say!("tmem {}", hypercall::tmem(0));
-    vcpu::on_all(|n| say!("hello from {n}"));
-    if domain.argument("crash").is_some() {
-        unsafe { *(8 as *mut u64) = 1 };
+    if domain.argument("layout") == Some("compat") {
+        assert!(platform == Platform::Pvh, "layout=compat takes a PVH guest");
+        tmem::speak_compat();
     }
+
+    let wanted = domain.argument("suite").unwrap_or("all");
+    let started = ticks();
+    for (name, run) in SUITES {
+        // One vCPU has nobody to race with.
+        let possible = name != "smp" || vcpus > 1 || wanted != "all";
+        if possible && (wanted == "all" || wanted.split(',').any(|word| word == name)) {
+            let started = ticks();
+            run();
+            tmem::say_statistics(name, domain.microseconds(ticks() - started));
+        }
+    }
+    say!("elapsed: {} us", domain.microseconds(ticks() - started));
     report::finish()
 }
 

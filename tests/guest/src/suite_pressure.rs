@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! More pages than there is room for: ephemeral ones are evicted, persistent ones refused, and no page is ever a wrong one.
+
+use hypercall_abi::Errno;
+
+use crate::console::say;
+use crate::domain;
+use crate::page::{self, Content};
+use crate::report;
+use crate::suite_data::Outcome;
+use crate::tmem::{self, Code, Handle, Kind};
+
+macro_rules! check {
+    ($expected:expr, $got:expr, $($name:tt)*) => {
+        report::equal(format_args!("pressure/{}", format_args!($($name)*)), $expected, $got)
+    };
+}
+
+/// Pages of an object.
+const OBJECT_PAGES: u32 = 256;
+/// Pages between two looks at whether eviction has begun.
+const PROBE_EVERY: u32 = 1024;
+
+fn handle_of(pool: i32, page: u32) -> Handle {
+    Handle::new(pool, u64::from(page / OBJECT_PAGES), page % OBJECT_PAGES)
+}
+
+/// Mostly incompressible, so that memory fills up; now and then one that takes next to no room.
+fn content_of(page: u32) -> Content {
+    if page % 8 == 7 {
+        Content::SameWord
+    } else {
+        Content::Random
+    }
+}
+
+/// Runs the suite. The guest must have no pool that it still needs.
+///
+/// `persistent=` and `ephemeral=` bound the pages that are put; 0 leaves that part out.
+pub fn run() {
+    tmem::destroy_all_pools();
+    let most = domain::get().number("persistent", 200_000) as u32;
+    if most > 0 {
+        persistent(most);
+    }
+    let most = domain::get().number("ephemeral", 400_000) as u32;
+    if most > 0 {
+        ephemeral(most);
+    }
+    tmem::destroy_all_pools();
+}
+
+/// Puts pages until one is refused, or `most`; how many were taken, and the last answer.
+fn fill(pool: i32, most: u32) -> (u32, Code) {
+    let page = &page::of_vcpu(0)[0];
+    for i in 0..most {
+        let handle = handle_of(pool, i);
+        content_of(i).fill(page, handle.seed());
+        let code = handle.put(page);
+        if code != Code::DONE {
+            return (i, code);
+        }
+    }
+    (most, Code::DONE)
+}
+
+fn persistent(most: u32) {
+    let [page, target, ..] = page::of_vcpu(0);
+    let pool = Kind::Persistent.new_pool();
+    let (taken, last) = fill(pool, most);
+    say!("pressure: {taken} persistent pages taken");
+    check!(
+        Code::of(Errno::NoMemory),
+        last,
+        "persistent/refused when full (of at most persistent={most} pages)"
+    );
+    check!(
+        Code::EMPTY,
+        Handle::new(Kind::Persistent.new_pool(), 0, 0).get(target),
+        "persistent/a new pool when full"
+    );
+
+    let get_all = |which: &dyn Fn(u32) -> bool| {
+        let mut outcome = Outcome::default();
+        for i in (0..taken).filter(|i| which(*i)) {
+            let handle = handle_of(pool, i);
+            outcome.get(handle, target, |page| {
+                content_of(i).is_in(page, handle.seed())
+            });
+        }
+        outcome
+    };
+    check!(
+        Outcome::all_right(taken),
+        get_all(&|_| true),
+        "persistent/every page that was taken is there"
+    );
+    let mut outcome = Outcome::default();
+    outcome.get(handle_of(pool, taken), target, |_| false);
+    check!(
+        Outcome::all_missing(1),
+        outcome,
+        "persistent/the refused page is not"
+    );
+
+    // Pages that take no room get new data that does: some find no room, and must then be gone.
+    let mut replaced = Outcome::default();
+    let mut dropped = Outcome::default();
+    let mut other_codes = 0;
+    for i in (0..taken).filter(|i| i % 8 == 7) {
+        let handle = handle_of(pool, i);
+        Content::Random.fill(page, !handle.seed());
+        match handle.put(page) {
+            Code::DONE => replaced.get(handle, target, |page| {
+                Content::Random.is_in(page, !handle.seed())
+            }),
+            code if code == Code::of(Errno::NoSpace) => dropped.get(handle, target, |_| false),
+            _ => other_codes += 1,
+        }
+    }
+    check!(
+        0,
+        other_codes,
+        "persistent/put again when full: done or -28 (ENOSPC)"
+    );
+    check!(
+        Outcome::all_right(replaced.right),
+        replaced,
+        "persistent/put again when full, done: the second data"
+    );
+    check!(
+        Outcome::all_missing(dropped.missing),
+        dropped,
+        "persistent/put again when full, refused: the page is gone"
+    );
+    report::holds(
+        format_args!("pressure/persistent/put again when full: some are refused"),
+        dropped.missing > 0,
+        format_args!("some"),
+        format_args!("none of {}", replaced.right),
+    );
+    let kept = taken - taken / 8;
+    check!(
+        Outcome::all_right(kept),
+        get_all(&|i| i % 8 != 7),
+        "persistent/put again when full left the others alone"
+    );
+
+    for object in 0..4 {
+        Handle::new(pool, object, 0).flush_object();
+    }
+    let put = (0..2 * OBJECT_PAGES)
+        .filter(|i| {
+            let handle = handle_of(pool, *i);
+            Content::Random.fill(page, handle.seed());
+            handle.put(page) == Code::DONE
+        })
+        .count() as u32;
+    check!(2 * OBJECT_PAGES, put, "persistent/puts work after a flush");
+    let mut outcome = Outcome::default();
+    for i in 0..2 * OBJECT_PAGES {
+        let handle = handle_of(pool, i);
+        outcome.get(handle, target, |page| {
+            Content::Random.is_in(page, handle.seed())
+        });
+    }
+    check!(
+        Outcome::all_right(2 * OBJECT_PAGES),
+        outcome,
+        "persistent/and bring the right pages"
+    );
+
+    tmem::destroy_all_pools();
+    let (again, _) = fill(Kind::Persistent.new_pool(), most);
+    report::holds(
+        format_args!("pressure/persistent/a second fill finds as much room"),
+        again >= taken - taken / 100,
+        format_args!("about {taken}"),
+        format_args!("{again}"),
+    );
+    tmem::destroy_all_pools();
+}
+
+fn ephemeral(most: u32) {
+    let [page, target, ..] = page::of_vcpu(0);
+    let pool = Kind::Ephemeral.new_pool();
+    let mut refused = 0;
+    let mut put = 0;
+    let mut probed = Outcome::default();
+    // The oldest page that was not looked at: a look takes it out of the pool.
+    let mut oldest = 0;
+    let mut beyond = 0;
+    let get = |outcome: &mut Outcome, i| {
+        let handle = handle_of(pool, i);
+        outcome.get(handle, target, |page| {
+            content_of(i).is_in(page, handle.seed())
+        });
+    };
+    // Some thousand more once eviction has begun.
+    while put < most && beyond < 16 * PROBE_EVERY {
+        let handle = handle_of(pool, put);
+        content_of(put).fill(page, handle.seed());
+        refused += u32::from(handle.put(page) != Code::DONE);
+        put += 1;
+        if probed.missing > 0 {
+            beyond += 1;
+        } else if put.is_multiple_of(PROBE_EVERY) {
+            get(&mut probed, oldest);
+            oldest += 1;
+        }
+    }
+    say!("pressure: {put} ephemeral pages put");
+    check!(0, refused, "ephemeral/no put is refused");
+    report::holds(
+        format_args!("pressure/ephemeral/old pages make room"),
+        probed.missing > 0,
+        format_args!("a missing page among {put} (of at most ephemeral={most})"),
+        format_args!("none"),
+    );
+
+    // With ephemeral pages everywhere, a persistent one still finds room.
+    let persistent = Kind::Persistent.new_pool();
+    let mut outcome = Outcome::default();
+    let room = 64;
+    for i in 0..room {
+        let handle = handle_of(persistent, i);
+        Content::Random.fill(page, handle.seed());
+        handle.put(page);
+    }
+    for i in 0..room {
+        let handle = handle_of(persistent, i);
+        outcome.get(handle, target, |page| {
+            Content::Random.is_in(page, handle.seed())
+        });
+    }
+    check!(
+        Outcome::all_right(room),
+        outcome,
+        "ephemeral/a persistent page takes an old page's room"
+    );
+
+    // A second put of a page that may or may not be there still.
+    let mut twice = Outcome::default();
+    for i in (0..put).step_by(97) {
+        let handle = handle_of(pool, i);
+        Content::Random.fill(page, !handle.seed());
+        let code = handle.put(page);
+        if code == Code::DONE {
+            twice.get(handle, target, |page| {
+                Content::Random.is_in(page, !handle.seed())
+            });
+        } else {
+            twice.errors += 1;
+        }
+    }
+    check!(
+        Outcome::all_right(twice.right),
+        twice,
+        "ephemeral/put again brings the second data"
+    );
+
+    let mut left = Outcome::default();
+    for i in (oldest..put).filter(|i| i % 97 != 0) {
+        get(&mut left, i);
+    }
+    say!(
+        "pressure: {} of them were left, {} evicted",
+        left.right,
+        left.missing
+    );
+    check!(
+        (0, 0),
+        (left.wrong, left.errors),
+        "ephemeral/no page is a wrong one"
+    );
+    report::holds(
+        format_args!("pressure/ephemeral/most pages are left"),
+        left.right > put / 2,
+        format_args!("more than {}", put / 2),
+        format_args!("{left:?}"),
+    );
+    check!(
+        Code::EMPTY,
+        handle_of(pool, 1).get(target),
+        "ephemeral/the pool is empty in the end"
+    );
+    tmem::destroy_all_pools();
+}
