@@ -12,7 +12,7 @@ static PASSED: AtomicU64 = AtomicU64::new(0);
 static FAILED: AtomicU64 = AtomicU64::new(0);
 
 /// Passes if `got` is `expected`.
-pub fn equal<T: PartialEq + Debug>(name: Arguments, expected: T, got: T) {
+pub fn equal<T: PartialEq + Debug + Copy>(name: Arguments, expected: T, got: T) {
     if got == expected {
         pass(name);
     } else {

@@ -267,12 +267,12 @@ fn pools_are_apart(kind: Kind) {
     });
     let mut outcome = Outcome::default();
     for pool in pools {
-        Content::Random.fill(page, pool as u64);
+        Content::Random.fill(page, u64::from(pool.cast_unsigned()));
         Handle::new(pool, 3, 3).put(page);
     }
     for pool in pools {
         outcome.get(Handle::new(pool, 3, 3), target, |page| {
-            Content::Random.is_in(page, pool as u64)
+            Content::Random.is_in(page, u64::from(pool.cast_unsigned()))
         });
     }
     check!(

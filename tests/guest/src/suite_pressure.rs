@@ -16,6 +16,8 @@ macro_rules! check {
     };
 }
 
+const NO_SPACE: Code = Code::of(Errno::NoSpace);
+
 /// Pages of an object.
 const OBJECT_PAGES: u32 = 256;
 /// Pages between two looks at whether eviction has begun.
@@ -25,9 +27,13 @@ fn handle_of(pool: i32, page: u32) -> Handle {
     Handle::new(pool, u64::from(page / OBJECT_PAGES), page % OBJECT_PAGES)
 }
 
+fn takes_no_room(page: u32) -> bool {
+    page % 8 == 7
+}
+
 /// Mostly incompressible, so that memory fills up; now and then one that takes next to no room.
 fn content_of(page: u32) -> Content {
-    if page % 8 == 7 {
+    if takes_no_room(page) {
         Content::SameWord
     } else {
         Content::Random
@@ -50,24 +56,120 @@ pub fn run() {
     tmem::destroy_all_pools();
 }
 
-/// Puts pages until one is refused, or `most`; how many were taken, and the last answer.
-fn fill(pool: i32, most: u32) -> (u32, Code) {
-    let page = &page::of_vcpu(0)[0];
-    for i in 0..most {
-        let handle = handle_of(pool, i);
-        content_of(i).fill(page, handle.seed());
-        let code = handle.put(page);
-        if code != Code::DONE {
-            return (i, code);
+/// A persistent pool that took as many pages as there was room for.
+struct FullPool {
+    pool: i32,
+    taken: u32,
+}
+
+impl FullPool {
+    /// Puts pages until one is refused, or `most`; with the last answer.
+    fn fill(most: u32) -> (Self, Code) {
+        let page = &page::of_vcpu(0)[0];
+        let pool = Kind::Persistent.new_pool();
+        for taken in 0..most {
+            let handle = handle_of(pool, taken);
+            content_of(taken).fill(page, handle.seed());
+            let code = handle.put(page);
+            if code != Code::DONE {
+                return (Self { pool, taken }, code);
+            }
         }
+        (Self { pool, taken: most }, Code::DONE)
     }
-    (most, Code::DONE)
+
+    /// Gets the pages that were taken, those for which `which` holds.
+    fn get(&self, which: impl Fn(u32) -> bool) -> Outcome {
+        let target = &page::of_vcpu(0)[1];
+        let mut outcome = Outcome::default();
+        for i in (0..self.taken).filter(|i| which(*i)) {
+            let handle = handle_of(self.pool, i);
+            outcome.get(handle, target, |page| {
+                content_of(i).is_in(page, handle.seed())
+            });
+        }
+        outcome
+    }
+
+    /// Pages that take no room get new data that does: some find no room, and must then be gone.
+    fn put_again(&self) {
+        let [page, target, ..] = page::of_vcpu(0);
+        let mut replaced = Outcome::default();
+        let mut dropped = Outcome::default();
+        let mut other_codes = 0;
+        for i in (0..self.taken).filter(|i| takes_no_room(*i)) {
+            let handle = handle_of(self.pool, i);
+            Content::Random.fill(page, !handle.seed());
+            match handle.put(page) {
+                Code::DONE => replaced.get(handle, target, |page| {
+                    Content::Random.is_in(page, !handle.seed())
+                }),
+                NO_SPACE => dropped.get(handle, target, |_| false),
+                _ => other_codes += 1,
+            }
+        }
+        check!(
+            0,
+            other_codes,
+            "persistent/put again when full: done or -28 (ENOSPC)"
+        );
+        check!(
+            Outcome::all_right(replaced.right),
+            replaced,
+            "persistent/put again when full, done: the second data"
+        );
+        check!(
+            Outcome::all_missing(dropped.missing),
+            dropped,
+            "persistent/put again when full, refused: the page is gone"
+        );
+        report::holds(
+            format_args!("pressure/persistent/put again when full: some are refused"),
+            dropped.missing > 0,
+            format_args!("some"),
+            format_args!("none of {}", replaced.right),
+        );
+        let others = (0..self.taken).filter(|i| !takes_no_room(*i)).count() as u32;
+        check!(
+            Outcome::all_right(others),
+            self.get(|i| !takes_no_room(i)),
+            "persistent/put again when full left the others alone"
+        );
+    }
+
+    /// What is flushed makes room.
+    fn flush_some(&self) {
+        const PAGES: u32 = 2 * OBJECT_PAGES;
+        let [page, target, ..] = page::of_vcpu(0);
+        for object in 0..4 {
+            Handle::new(self.pool, object, 0).flush_object();
+        }
+        let mut outcome = Outcome::default();
+        for i in 0..PAGES {
+            let handle = handle_of(self.pool, i);
+            Content::Random.fill(page, handle.seed());
+            if handle.put(page) != Code::DONE {
+                outcome.errors += 1;
+            }
+        }
+        for i in 0..PAGES {
+            let handle = handle_of(self.pool, i);
+            outcome.get(handle, target, |page| {
+                Content::Random.is_in(page, handle.seed())
+            });
+        }
+        check!(
+            Outcome::all_right(PAGES),
+            outcome,
+            "persistent/a flush makes room for puts"
+        );
+    }
 }
 
 fn persistent(most: u32) {
-    let [page, target, ..] = page::of_vcpu(0);
-    let pool = Kind::Persistent.new_pool();
-    let (taken, last) = fill(pool, most);
+    let target = &page::of_vcpu(0)[1];
+    let (full, last) = FullPool::fill(most);
+    let taken = full.taken;
     say!("pressure: {taken} persistent pages taken");
     check!(
         Code::of(Errno::NoMemory),
@@ -75,110 +177,31 @@ fn persistent(most: u32) {
         "persistent/refused when full (of at most persistent={most} pages)"
     );
     check!(
-        Code::EMPTY,
-        Handle::new(Kind::Persistent.new_pool(), 0, 0).get(target),
-        "persistent/a new pool when full"
-    );
-
-    let get_all = |which: &dyn Fn(u32) -> bool| {
-        let mut outcome = Outcome::default();
-        for i in (0..taken).filter(|i| which(*i)) {
-            let handle = handle_of(pool, i);
-            outcome.get(handle, target, |page| {
-                content_of(i).is_in(page, handle.seed())
-            });
-        }
-        outcome
-    };
-    check!(
         Outcome::all_right(taken),
-        get_all(&|_| true),
+        full.get(|_| true),
         "persistent/every page that was taken is there"
     );
-    let mut outcome = Outcome::default();
-    outcome.get(handle_of(pool, taken), target, |_| false);
     check!(
-        Outcome::all_missing(1),
-        outcome,
+        Code::NOTHING,
+        handle_of(full.pool, taken).get(target),
         "persistent/the refused page is not"
     );
-
-    // Pages that take no room get new data that does: some find no room, and must then be gone.
-    let mut replaced = Outcome::default();
-    let mut dropped = Outcome::default();
-    let mut other_codes = 0;
-    for i in (0..taken).filter(|i| i % 8 == 7) {
-        let handle = handle_of(pool, i);
-        Content::Random.fill(page, !handle.seed());
-        match handle.put(page) {
-            Code::DONE => replaced.get(handle, target, |page| {
-                Content::Random.is_in(page, !handle.seed())
-            }),
-            code if code == Code::of(Errno::NoSpace) => dropped.get(handle, target, |_| false),
-            _ => other_codes += 1,
-        }
-    }
+    full.put_again();
+    full.flush_some();
     check!(
-        0,
-        other_codes,
-        "persistent/put again when full: done or -28 (ENOSPC)"
-    );
-    check!(
-        Outcome::all_right(replaced.right),
-        replaced,
-        "persistent/put again when full, done: the second data"
-    );
-    check!(
-        Outcome::all_missing(dropped.missing),
-        dropped,
-        "persistent/put again when full, refused: the page is gone"
-    );
-    report::holds(
-        format_args!("pressure/persistent/put again when full: some are refused"),
-        dropped.missing > 0,
-        format_args!("some"),
-        format_args!("none of {}", replaced.right),
-    );
-    let kept = taken - taken / 8;
-    check!(
-        Outcome::all_right(kept),
-        get_all(&|i| i % 8 != 7),
-        "persistent/put again when full left the others alone"
+        Code::DONE,
+        tmem::destroy_pool(full.pool),
+        "persistent/the pool is destroyed"
     );
 
-    for object in 0..4 {
-        Handle::new(pool, object, 0).flush_object();
-    }
-    let put = (0..2 * OBJECT_PAGES)
-        .filter(|i| {
-            let handle = handle_of(pool, *i);
-            Content::Random.fill(page, handle.seed());
-            handle.put(page) == Code::DONE
-        })
-        .count() as u32;
-    check!(2 * OBJECT_PAGES, put, "persistent/puts work after a flush");
-    let mut outcome = Outcome::default();
-    for i in 0..2 * OBJECT_PAGES {
-        let handle = handle_of(pool, i);
-        outcome.get(handle, target, |page| {
-            Content::Random.is_in(page, handle.seed())
-        });
-    }
-    check!(
-        Outcome::all_right(2 * OBJECT_PAGES),
-        outcome,
-        "persistent/and bring the right pages"
-    );
-
-    tmem::destroy_all_pools();
-    let (again, _) = fill(Kind::Persistent.new_pool(), most);
+    let (again, _) = FullPool::fill(most);
     report::holds(
         format_args!("pressure/persistent/a second fill finds as much room"),
-        again >= taken - taken / 100,
+        again.taken >= taken - taken / 100,
         format_args!("about {taken}"),
-        format_args!("{again}"),
+        format_args!("{}", again.taken),
     );
-    tmem::destroy_all_pools();
+    tmem::destroy_pool(again.pool);
 }
 
 fn ephemeral(most: u32) {

@@ -141,7 +141,7 @@ fn handle_of(pool: i32, number: usize) -> Handle {
 
 /// Word `i` of version `version` of handle `number`: its name first, then what follows from the name.
 fn word_of(number: usize, version: u32, i: usize) -> u64 {
-    let name = (number as u64) << 32 | u64::from(version);
+    let name = ((number as u64) << 32) | u64::from(version);
     match i {
         0 => name,
         // All ways of storing a page get their turn.
@@ -197,7 +197,7 @@ fn mixed_operations(me: usize) {
                     code if code == Code::of(Errno::NoMemory)
                         || code == Code::of(Errno::NoSpace) =>
                     {
-                        holds[number] = 0
+                        holds[number] = 0;
                     }
                     _ => count(&FAULTS.code),
                 }
@@ -337,7 +337,7 @@ fn pools_of_their_own(me: usize) {
     };
     for round in 0..(ROUNDS.load(Ordering::Relaxed) / 64) as u32 {
         let pool = kind.new_pool();
-        let number = me << 8 | pool as usize;
+        let number = (me << 8) | pool.unsigned_abs() as usize;
         for index in 0..8 {
             page.fill(|i| word_of(number, round, i));
             let handle = Handle::new(pool, 1, index);

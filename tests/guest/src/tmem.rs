@@ -9,15 +9,22 @@ use zerocopy::Unaligned;
 use zerocopy::byteorder::little_endian::U32;
 
 use crate::console::say;
-use crate::domain;
+use crate::domain::{self, Platform};
 use crate::hypercall;
 use crate::page::Page;
 
 /// Whether calls go out as a 32-bit guest's (see [`speak_compat`]).
 static COMPAT: AtomicBool = AtomicBool::new(false);
 
-/// Makes all further calls from 32-bit code and with the 32-bit layout. Takes a PVH guest.
+/// Makes all further calls from 32-bit code and with the 32-bit layout.
+///
+/// # Panics
+/// If the guest is not PVH: a PV guest has no 32-bit code segment of which Xen would take such a call.
 pub fn speak_compat() {
+    assert!(
+        domain::get().platform == Platform::Pvh,
+        "layout=compat takes a PVH guest"
+    );
     COMPAT.store(true, Ordering::Relaxed);
 }
 
@@ -123,7 +130,7 @@ impl Handle {
             self.oid[1],
             self.oid[2],
             u64::from(self.index),
-            self.pool as u64,
+            u64::from(self.pool.cast_unsigned()),
         ];
         words
             .into_iter()
@@ -216,7 +223,7 @@ pub fn new_pool(flags: PoolFlags, uuid: [u64; 2], arg1: u32) -> Code {
 
 fn set_arg1<Frame: Unaligned>(op: &mut Op<Frame>, arg1: u32) {
     let flags = op.oid[2].get() & u64::from(u32::MAX);
-    op.oid[2] = (flags | u64::from(arg1) << 32).into();
+    op.oid[2] = (flags | (u64::from(arg1) << 32)).into();
 }
 
 /// `DESTROY_POOL`.
@@ -230,7 +237,7 @@ pub fn destroy_pool(pool: i32) -> Code {
 
 /// Destroys every pool that the guest has.
 pub fn destroy_all_pools() {
-    for pool in 0..POOLS_PER_CLIENT as i32 {
+    for pool in 0..POOLS_PER_CLIENT.cast_signed() {
         destroy_pool(pool);
     }
 }

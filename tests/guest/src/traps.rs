@@ -31,6 +31,13 @@ struct Gate {
     reserved: u32,
 }
 
+/// What `lidt` takes.
+#[repr(C, packed)]
+struct Pointer {
+    limit: u16,
+    base: u64,
+}
+
 global_asm!(
     r#"
     .text
@@ -99,11 +106,6 @@ pub fn catch() {
                     }
                 })
             });
-            #[repr(C, packed)]
-            struct Pointer {
-                limit: u16,
-                base: u64,
-            }
             let pointer = Pointer {
                 limit: size_of_val(idt) as u16 - 1,
                 base: idt.as_ptr() as u64,
