@@ -22,25 +22,15 @@ const TOOLS: &str = "#define __XEN_TOOLS__ 1\n#include \"sysctl.h\"\n";
 
 /// Where `tmem.h` lies: what `XEN_HEADERS` says, else in the Xen tree that `cargo xtask` unpacked, else Debian's libxen-dev.
 fn headers() -> PathBuf {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let unpacked = |tree: &str| {
-        workspace
-            .join("build")
-            .join(tree)
-            .join("xen/include/public")
-    };
-    let mut places = vec![
-        unpacked("xen"),
-        unpacked("xen-src"),
-        PathBuf::from("/usr/include/xen"),
-    ];
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/xen/source/xen/include/public");
+    let mut places = vec![unpacked, PathBuf::from("/usr/include/xen")];
     if let Some(place) = std::env::var_os("XEN_HEADERS") {
         places = vec![place.into()];
     }
     let found = places.iter().find(|place| place.join("tmem.h").is_file());
     found.cloned().unwrap_or_else(|| {
         panic!(
-            "no tmem.h in {places:?}: run `cargo xtask setup`, or install Debian's libxen-dev, or set XEN_HEADERS to \
+            "no tmem.h in {places:?}: run `cargo xtask test`, or install Debian's libxen-dev, or set XEN_HEADERS to \
              the folder xen/include/public of a Xen source tree"
         )
     })

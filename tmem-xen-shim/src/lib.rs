@@ -9,9 +9,11 @@
 //! - **One return value, one place.** Every number that a guest can see is chosen in [`hypercall`](self).
 //! - **It never panics.** There is no path from an export to the panic handler; a check of the linked library shows it.
 //!
-//! Its C header, `include/tmem-rs.h`, is generated from these sources by cbindgen and committed: the exports, and the
-//! `tmem_host_*` functions as Rust expects them, so that the C compiler holds C's definitions against it. A test keeps it
-//! up to date and says how to write it anew.
+//! Cbindgen makes the C header from these sources and `cbindgen.toml`: the exports, and the `tmem_host_*` functions as Rust
+//! expects them, so that the C compiler holds C's definitions against it.
+//!
+//! For the hypervisor, build with `cargo rustc --lib --crate-type staticlib`: with the rlib that the tests use beside it,
+//! Cargo turns link-time optimisation off.
 //!
 //! Every C caller realigns the stack to 16 bytes first: Xen's C keeps 8.
 
