@@ -116,8 +116,8 @@ pub fn set_trap_table(table: &[TrapInfo]) -> i64 {
     unsafe { call(SET_TRAP_TABLE, [table.as_ptr() as usize, 0, 0, 0]) }
 }
 
-/// Takes one of the guest's own frames away from it (ballooning).
-pub fn decrease_reservation(frame: u64) -> i64 {
+/// Gives frames of the guest's own back to Xen (ballooning); how many it took.
+pub fn decrease_reservation(frames: &[u64]) -> i64 {
     #[repr(C)]
     struct Reservation {
         extents: *const u64,
@@ -127,13 +127,13 @@ pub fn decrease_reservation(frame: u64) -> i64 {
         domain: u16,
     }
     let reservation = Reservation {
-        extents: &raw const frame,
-        count: 1,
+        extents: frames.as_ptr(),
+        count: frames.len() as u64,
         order: 0,
         flags: 0,
         domain: DOMID_SELF,
     };
-    // SAFETY: Xen reads the structure and the frame number; that the frame isn't used any more is the caller's business.
+    // SAFETY: Xen reads the structure and the frame numbers; that the frames aren't used any more is the caller's business.
     unsafe {
         call(
             MEMORY_OP,

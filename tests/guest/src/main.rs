@@ -62,18 +62,26 @@ pub extern "C" fn kernel(platform: u32, start_info: u64) -> ! {
         tmem::speak_compat();
     }
 
+    let given = domain.give_back(domain.number("balloon", 0));
+    if given > 0 {
+        say!("ballooned down by {given} pages");
+    }
+
     let wanted = domain.argument("suite").unwrap_or("all");
     let started = ticks();
     for (name, run) in SUITES {
         // One vCPU has nobody to race with.
         let possible = name != "smp" || vcpus > 1 || wanted != "all";
-        if possible && (wanted == "all" || wanted.split(',').any(|word| word == name)) {
+        if possible && (wanted == "all" || wanted.split(['+', ',']).any(|word| word == name)) {
             let started = ticks();
             run();
-            tmem::say_statistics(name, domain.microseconds(ticks() - started));
+            say!(
+                "suite {name}: {} us",
+                domain.microseconds(ticks() - started)
+            );
         }
     }
-    say!("elapsed: {} us", domain.microseconds(ticks() - started));
+    tmem::say_statistics(domain.microseconds(ticks() - started));
     report::finish()
 }
 

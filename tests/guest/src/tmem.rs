@@ -290,19 +290,19 @@ pub fn count_checked() {
     count(&COUNTS.pages_checked);
 }
 
-/// Prints the counts since the last time, and starts again from zero.
-pub fn say_statistics(suite: &str, microseconds: u64) {
-    let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+/// Prints the counts of all calls so far.
+pub fn say_statistics(microseconds: u64) {
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     say!(
-        "TMEM-STATS suite={suite} puts={} put_refused={} gets={} hits={} misses={} flushes={} destroyed={} pages_checked={} \
+        "TMEM-STATS puts={} put_refused={} gets={} hits={} misses={} flushes={} destroyed={} pages_checked={} \
          elapsed_us={microseconds}",
-        take(&COUNTS.puts),
-        take(&COUNTS.put_refused),
-        take(&COUNTS.gets),
-        take(&COUNTS.hits),
-        take(&COUNTS.misses),
-        take(&COUNTS.flushes),
-        take(&COUNTS.destroyed),
-        take(&COUNTS.pages_checked),
+        read(&COUNTS.puts),
+        read(&COUNTS.put_refused),
+        read(&COUNTS.gets),
+        read(&COUNTS.hits),
+        read(&COUNTS.misses),
+        read(&COUNTS.flushes),
+        read(&COUNTS.destroyed),
+        read(&COUNTS.pages_checked),
     );
 }
