@@ -238,7 +238,7 @@ impl Domain {
             });
             let taken = hypercall::decrease_reservation(&frames);
             given += taken.max(0).unsigned_abs();
-            if taken != BATCH as i64 {
+            if taken != BATCH.cast_signed() {
                 break;
             }
         }
