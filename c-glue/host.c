@@ -12,7 +12,7 @@
 #include <asm/p2m.h>
 #include <asm/paging.h>
 
-#include "host.h"
+#include <xen/tmem-rs.h>
 
 /*
  * Allocations do not scrub: the library never shows a guest bytes that it did

@@ -16,8 +16,6 @@
 #include <xen/tmem.h>
 #include <xen/vmap.h>
 
-#include "host.h"
-
 /* How many frames to ask for when an allocation of one would fail. */
 #define RELINQUISH_BATCH 32
 

@@ -1,2 +1,58 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-fn main() {}
+//! Builds, boots and tests everything: `cargo xtask run`, `cargo xtask test`.
+
+mod build;
+mod dom0;
+mod guest;
+mod packages;
+mod places;
+mod qemu;
+mod report;
+mod stamp;
+mod step;
+mod test;
+mod toolchain;
+mod xen;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Builds, boots and tests transcendent memory for Xen, on Debian 12 as root")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build everything, boot it in QEMU and report what the guests did with tmem
+    Run,
+    /// Run every check and test, those in QEMU included
+    Test,
+    /// Build the library, Xen, the test guest and the dom0 that starts it
+    Build,
+    /// Install the Debian packages that the other tasks need
+    Setup,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Run => report::run(),
+        Task::Test => test::run(),
+        Task::Build => build::everything().map(|built| {
+            println!("\n{built}");
+            true
+        }),
+        Task::Setup => packages::install().map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

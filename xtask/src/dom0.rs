@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A whole host: Debian's kernel and `xl` as dom0, unpacked into a file system in memory.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::guest::{Guest, Outcome};
+use crate::packages;
+use crate::places;
+use crate::qemu::{Boot, Machine};
+use crate::stamp::Inputs;
+use crate::step::{self, Step, output};
+
+/// What dom0 is made of, besides a kernel.
+const PACKAGES: &[&str] = &[
+    "busybox-static",
+    "libc6",
+    "libgcc-s1",
+    "liblzma5",
+    "libuuid1",
+    "libxencall1",
+    "libxendevicemodel1",
+    "libxenevtchn1",
+    "libxenforeignmemory1",
+    "libxengnttab1",
+    "libxenhypfs1",
+    "libxenmisc4.17",
+    "libxenstore4",
+    "libxentoolcore1",
+    "libxentoollog1",
+    "libyajl2",
+    "libzstd1",
+    "xen-utils-4.17",
+    "xenstore-utils",
+    "zlib1g",
+];
+
+/// Programs that dom0 runs.
+const PROGRAMS: &[&str] = &[
+    "libxl-save-helper",
+    "xen-init-dom0",
+    "xenconsole",
+    "xenconsoled",
+    "xenstored",
+    "xl",
+];
+
+/// Libraries that no program names, but that are loaded all the same: threads end through this one.
+const LOADED_LATER: &[&str] = &["libgcc_s.so.1"];
+
+const MODULES: &[&str] = &[
+    "xen-evtchn.ko",
+    "xen-gntalloc.ko",
+    "xen-gntdev.ko",
+    "xen-privcmd.ko",
+    "xenfs/xenfs.ko",
+];
+
+const INIT: &str = include_str!("dom0-init.sh");
+
+/// What boots as dom0.
+pub struct Dom0 {
+    kernel: PathBuf,
+    files: PathBuf,
+}
+
+/// A host to start guests on.
+pub struct Host<'a> {
+    /// Names the logs.
+    pub name: &'a str,
+    /// The host's memory in MiB, of which dom0 takes 384.
+    pub memory: u32,
+    pub cpus: u32,
+    /// Added to Xen's command line.
+    pub options: &'a str,
+    /// Guests of one round run together, one round after the other.
+    pub rounds: Vec<Vec<Guest>>,
+}
+
+/// What came of a host.
+pub struct Visit {
+    pub boot: Boot,
+    /// `xl info` before the first guest and after the last one.
+    pub info: [String; 2],
+    /// Each guest's name, and what it reported.
+    pub outcomes: Vec<(String, Outcome)>,
+}
+
+/// Seconds that one guest may take; emulation is slow.
+const GUEST_LIMIT: u64 = 240;
+
+impl Dom0 {
+    /// Downloads and unpacks what is missing.
+    ///
+    /// # Errors
+    /// If a package can't be had or lacks a file.
+    pub fn build() -> Result<Self> {
+        let dom0 = Self {
+            kernel: places::build("dom0/kernel"),
+            files: places::build("dom0/files.cpio"),
+        };
+        let stamp = Inputs::default()
+            .value((PACKAGES, PROGRAMS, LOADED_LATER, MODULES, INIT))
+            .stamp("dom0");
+        if stamp.is_fresh() && dom0.kernel.exists() && dom0.files.exists() {
+            step::reuse("build dom0");
+            return Ok(dom0);
+        }
+        let packages = places::build("dom0/unpacked");
+        let mut names: Vec<String> = PACKAGES.iter().map(ToString::to_string).collect();
+        names.push(packages::stands_for("linux-image-amd64")?);
+        packages::unpack(&names, &packages)?;
+
+        let step = Step::begin("build dom0");
+        unpack_kernel(&packages, &dom0.kernel)?;
+        let tree = places::build("dom0/tree");
+        assemble(&packages, &tree)?;
+        archive(&tree, &dom0.files)?;
+        stamp.set()?;
+        step.done("");
+        Ok(dom0)
+    }
+
+    /// Boots the host, runs the guests and powers it off, as the step `what`.
+    ///
+    /// # Errors
+    /// If the host does not get to its end. A guest that fails is no error here.
+    pub fn visit(&self, what: &str, xen: &Path, guest: &Path, host: &Host) -> Result<Visit> {
+        let tree = places::build(&format!("dom0/{}", host.name));
+        packages::clear(&tree)?;
+        let home = tree.join("host");
+        fs::create_dir(&home)?;
+        fs::copy(guest, home.join("kernel")).context("the test guest's kernel")?;
+        let mut rounds = String::new();
+        let mut number = 0;
+        for round in &host.rounds {
+            for guest in round {
+                number += 1;
+                fs::write(
+                    home.join(format!("{}.cfg", guest.name)),
+                    guest.configuration(number, "/host/kernel"),
+                )?;
+                writeln!(rounds, "guest {} {GUEST_LIMIT} &", guest.name)?;
+            }
+            writeln!(rounds, "wait")?;
+            for Guest { name, .. } in round {
+                writeln!(rounds, "show xl-{name} cat /tmp/{name}.xl")?;
+                writeln!(
+                    rounds,
+                    "show guest-{name} cat /var/log/xen/console/guest-{name}.log"
+                )?;
+            }
+        }
+        fs::write(home.join("rounds"), rounds)?;
+
+        // The kernel takes one archive after the other as a single file system.
+        let ours = places::build(&format!("dom0/{}.cpio", host.name));
+        archive(&tree, &ours)?;
+        let mut files = fs::read(&self.files)?;
+        files.extend(fs::read(&ours)?);
+        fs::write(&ours, files)?;
+
+        let boot = Machine {
+            name: host.name,
+            memory: host.memory,
+            cpus: host.cpus,
+            xen,
+            options: &format!("dom0_mem=384M,max:384M dom0_max_vcpus=1 {}", host.options),
+            modules: &[
+                (
+                    &self.kernel,
+                    "console=hvc0 panic=1 mitigations=off loglevel=3",
+                ),
+                (&ours, ""),
+            ],
+            end: Some("Entering ACPI S5"),
+            limit: Duration::from_secs(60 + GUEST_LIMIT * host.rounds.len() as u64),
+        }
+        .boot(what)?;
+        let outcomes = host
+            .rounds
+            .iter()
+            .flatten()
+            .map(|guest| {
+                let said = shown(&boot.console, &format!("guest-{}", guest.name));
+                (guest.name.clone(), Outcome::read(&said))
+            })
+            .collect();
+        Ok(Visit {
+            info: [
+                shown(&boot.console, "info"),
+                shown(&boot.console, "info-at-end"),
+            ],
+            outcomes,
+            boot,
+        })
+    }
+}
+
+impl Visit {
+    /// A field of `xl info`, before the guests or after them.
+    pub fn info(&self, after: bool, field: &str) -> &str {
+        self.info[usize::from(after)]
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(name, _)| name.trim() == field)
+            .map_or("?", |(_, value)| value.trim())
+    }
+}
+
+/// What dom0's `show` printed under this name, without Xen's own lines.
+fn shown(console: &str, name: &str) -> String {
+    let begin = format!("<<< {name}");
+    console
+        .lines()
+        .skip_while(|line| *line != begin)
+        .skip(1)
+        .take_while(|line| *line != ">>>")
+        .filter(|line| !line.starts_with("(XEN)"))
+        .fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// Takes the ELF image out of Debian's compressed kernel: Xen starts it two seconds faster.
+fn unpack_kernel(packages: &Path, to: &Path) -> Result<()> {
+    let compressed = fs::read_dir(packages.join("boot"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.to_string_lossy().contains("vmlinuz-"))
+        .context("the kernel's package has no /boot/vmlinuz-*")?;
+    let image = fs::read(&compressed)?;
+    let number = |at: usize| -> Result<usize> {
+        let bytes = image.get(at..at + 4).context("the kernel is cut short")?;
+        Ok(u32::from_le_bytes(bytes.try_into()?) as usize)
+    };
+    // Linux' boot protocol: setup sectors at 0x1f1, the payload's place and length at 0x248. The
+    // last four bytes are the length of what is packed.
+    let sectors = usize::from(image[0x1f1]) + 1;
+    let begin = sectors * 512 + number(0x248)?;
+    let payload = image
+        .get(begin..begin + number(0x24c)? - 4)
+        .context("the kernel's payload is cut short")?;
+    let packed = to.with_extension("xz");
+    fs::write(&packed, payload)?;
+    let unpacked = Command::new("xz")
+        .args(["--decompress", "--stdout"])
+        .arg(&packed)
+        .output()
+        .context("can't run xz")?;
+    ensure!(
+        unpacked.stdout.starts_with(b"\x7fELF"),
+        "{} holds no ELF image packed by xz",
+        compressed.display()
+    );
+    fs::write(to, unpacked.stdout)?;
+    fs::remove_file(packed)?;
+    Ok(())
+}
+
+/// Lays out dom0's file system from the unpacked packages.
+fn assemble(packages: &Path, tree: &Path) -> Result<()> {
+    packages::clear(tree)?;
+    for folder in [
+        "bin", "dev", "etc/xen", "lib/modules", "proc", "run/lock", "run/xen", "sys", "tmp", "usr",
+        "var/lib/xen", "var/lib/xenstored", "var/log/xen/console",
+    ] {
+        fs::create_dir_all(tree.join(folder))?;
+    }
+    symlink("/run", tree.join("var/run"))?;
+    symlink("/run/lock", tree.join("var/lock"))?;
+    symlink("/lib", tree.join("lib64"))?;
+    // dom0's memory is fixed, so that what is free is the guests' and tmem's.
+    fs::write(tree.join("etc/xen/xl.conf"), "autoballoon=\"off\"\n")?;
+    fs::write(tree.join("init"), INIT)?;
+    fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755))?;
+    fs::copy(packages.join("bin/busybox"), tree.join("bin/busybox"))?;
+    symlink("busybox", tree.join("bin/sh"))?;
+
+    let bin = "usr/lib/xen-4.17/bin";
+    fs::create_dir_all(tree.join(bin))?;
+    let mut wanted: BTreeSet<String> = LOADED_LATER.iter().map(ToString::to_string).collect();
+    for program in PROGRAMS {
+        let from = packages.join(bin).join(program);
+        fs::copy(&from, tree.join(bin).join(program))
+            .with_context(|| format!("xen-utils-4.17 has no {program}"))?;
+        wanted.extend(libraries(&from)?);
+    }
+    let mut done = BTreeSet::new();
+    while let Some(library) = wanted.pop_first() {
+        let from = find_library(packages, &library)?;
+        fs::copy(&from, tree.join("lib").join(&library))?;
+        wanted.extend(libraries(&from)?);
+        done.insert(library);
+        wanted = wanted.difference(&done).cloned().collect();
+    }
+
+    let modules = fs::read_dir(packages.join("lib/modules"))?
+        .next()
+        .context("the kernel's package has no modules")??
+        .path();
+    for module in MODULES {
+        let from = modules.join("kernel/drivers/xen").join(module);
+        let name = from.file_name().context("a module has a name")?;
+        fs::copy(&from, tree.join("lib/modules").join(name))
+            .with_context(|| format!("the kernel has no module {module}"))?;
+    }
+    Ok(())
+}
+
+/// The libraries that a program or library names.
+fn libraries(file: &Path) -> Result<Vec<String>> {
+    Ok(output(Command::new("objdump").arg("-p").arg(file))?
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("NEEDED"))
+        .map(|name| name.trim().to_owned())
+        .collect())
+}
+
+fn find_library(packages: &Path, name: &str) -> Result<PathBuf> {
+    ["lib", "usr/lib"]
+        .iter()
+        .map(|folder| packages.join(folder).join("x86_64-linux-gnu").join(name))
+        .find(|path| path.exists())
+        .with_context(|| format!("none of dom0's packages has {name}"))
+}
+
+/// Packs a folder as the kernel wants it.
+fn archive(tree: &Path, to: &Path) -> Result<()> {
+    output(
+        Command::new("sh")
+            .args(["-ec", "find . | LC_ALL=C sort | cpio --quiet --reproducible -R 0:0 -H newc -o > \"$0\""])
+            .arg(to)
+            .current_dir(tree),
+    )?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What was made from what, so that a second run makes nothing twice.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::places;
+
+/// A digest of everything that goes into a step.
+#[derive(Default)]
+pub struct Inputs(DefaultHasher);
+
+impl Inputs {
+    /// Adds a value, such as a version or a command line.
+    pub fn value(mut self, value: impl Hash) -> Self {
+        value.hash(&mut self.0);
+        self
+    }
+
+    /// Adds a file's bytes, or those of all files in a folder and below.
+    pub fn files(mut self, path: &Path) -> Result<Self> {
+        for file in files_below(path)? {
+            file.strip_prefix(path).unwrap_or(&file).hash(&mut self.0);
+            fs::read(&file)
+                .with_context(|| format!("can't read {}", file.display()))?
+                .hash(&mut self.0);
+        }
+        Ok(self)
+    }
+
+    /// The stamp of the step `name` on these inputs.
+    pub fn stamp(self, name: &str) -> Stamp {
+        Stamp {
+            file: places::build("stamps").join(name),
+            digest: format!("{:016x}", self.0.finish()),
+        }
+    }
+}
+
+/// Says whether a step was done on the inputs that it has now.
+pub struct Stamp {
+    file: PathBuf,
+    digest: String,
+}
+
+impl Stamp {
+    /// Whether the step has nothing to do.
+    pub fn is_fresh(&self) -> bool {
+        fs::read_to_string(&self.file).is_ok_and(|digest| digest == self.digest)
+    }
+
+    /// Notes that the step is done.
+    pub fn set(&self) -> Result<()> {
+        fs::create_dir_all(places::build("stamps"))?;
+        fs::write(&self.file, &self.digest)
+            .with_context(|| format!("can't write {}", self.file.display()))
+    }
+}
+
+/// All files of a folder and below, in a stable order; a file is itself.
+fn files_below(path: &Path) -> Result<Vec<PathBuf>> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut entries = fs::read_dir(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("can't list {}", path.display()))?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    let mut files = Vec::new();
+    for entry in entries {
+        files.extend(files_below(&entry.path())?);
+    }
+    Ok(files)
+}

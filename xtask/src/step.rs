@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One thing to do, with its progress on the screen and its output in a log.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::places;
+
+/// A step under way: a line that moves while it works and stays when it is done.
+pub struct Step {
+    bar: ProgressBar,
+    what: String,
+    began: Instant,
+}
+
+impl Step {
+    /// Begins; `what` completes "now we ...", such as "build Xen".
+    pub fn begin(what: impl Into<String>) -> Self {
+        let what = what.into();
+        let bar = ProgressBar::new_spinner().with_style(
+            ProgressStyle::with_template("{spinner} {prefix} ({elapsed}) {wide_msg:.dim}")
+                .expect("the template is well formed"),
+        );
+        bar.set_prefix(what.clone());
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self {
+            bar,
+            what,
+            began: Instant::now(),
+        }
+    }
+
+    /// Shows what the step is busy with.
+    pub fn busy_with(&self, message: impl Into<String>) {
+        self.bar.set_message(message.into());
+    }
+
+    /// Ends with a line that says how long it took, and `outcome`.
+    pub fn done(self, outcome: &str) {
+        self.bar.finish_and_clear();
+        let seconds = self.began.elapsed().as_secs_f64();
+        println!("{seconds:7.1} s  {}{outcome}", self.what);
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Says that a step has nothing to do.
+pub fn reuse(what: &str) {
+    println!("           {what}: as before");
+}
+
+/// Runs a command as the step `what`, with its output in the log called `name`.
+///
+/// # Errors
+/// Says what failed, where the log is, how it ends, and `advice`.
+pub fn run(what: &str, name: &str, command: &mut Command, advice: &str) -> Result<PathBuf> {
+    let step = Step::begin(what);
+    let log = places::log(name);
+    let succeeded = watch(command, &log, |line| step.busy_with(line))
+        .with_context(|| format!("{what}: failed to start. {advice}"))?;
+    if !succeeded {
+        let end = last_lines(&log, 15);
+        drop(step);
+        bail!(
+            "{what}: failed. The end of {}:\n{end}\n{advice}",
+            places::short(&log)
+        );
+    }
+    step.done("");
+    Ok(log)
+}
+
+/// Runs a command to its end with its output in `log`, and shows each line; whether it succeeded.
+fn watch(command: &mut Command, log: &Path, mut show: impl FnMut(String)) -> Result<bool> {
+    fs::create_dir_all(log.parent().context("a log lies in a folder")?)?;
+    let mut file =
+        File::create(log).with_context(|| format!("can't write {}", places::short(log)))?;
+    writeln!(file, "$ {command:?}")?;
+    let (reader, writer) = std::io::pipe()?;
+    command
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("can't run {}", command.get_program().display()))?;
+    // The command holds the pipe's other end, and the loop below ends with the last of them.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line?;
+        file.write_all(&line)?;
+        file.write_all(b"\n")?;
+        show(String::from_utf8_lossy(&line).trim().to_owned());
+    }
+    Ok(child.wait()?.success())
+}
+
+/// The last lines of a file, indented.
+pub fn last_lines(file: &Path, count: usize) -> String {
+    let text = fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..]
+        .iter()
+        .map(|line| format!("    {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The output of a command that is quick and says little.
+pub fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("can't run {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!(
+            "{command:?} failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

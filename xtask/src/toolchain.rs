@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The Rust compiler for code without an operating system: the library in Xen, and the test guest.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::places;
+use crate::step::{self, output};
+
+/// The target: no SSE, no red zone, no operating system.
+pub const TARGET: &str = "x86_64-unknown-none";
+
+/// As Xen's own C is built: branch tracking, thunks for returns and indirect branches, nothing
+/// that needs a global offset table.
+const HYPERVISOR_FLAGS: &str = "-Zcf-protection=branch -Zretpoline-external-thunk \
+    -Zfunction-return=thunk-extern -Cjump-tables=n -Zdefault-visibility=hidden \
+    -Zdirect-access-external-data=yes -Crelocation-model=pic";
+
+/// A kernel that runs where it is linked to, without a C compiler's start-up code.
+const GUEST_FLAGS: &str =
+    "-Crelocation-model=static -Ccode-model=small -Clinker=ld -Clinker-flavor=ld";
+
+/// Where Debian's compiler lies.
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+
+/// Whether the toolchain that runs this has the core library's source (`rustup component add rust-src`).
+pub fn rustup_has_core_source() -> bool {
+    output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(places::root()))
+        .is_ok_and(|sysroot| has_core_source(Path::new(sysroot.trim())))
+}
+
+fn has_core_source(sysroot: &Path) -> bool {
+    sysroot
+        .join("lib/rustlib/src/rust/library/core/Cargo.toml")
+        .exists()
+}
+
+/// Which compiler is in use, for people.
+pub fn description() -> String {
+    let (rustc, whose) = if rustup_has_core_source() {
+        ("rustc", "rustup's, with rust-src")
+    } else {
+        (DEBIAN_RUSTC, "Debian's, with rust-web-src")
+    };
+    let version = output(Command::new(rustc).arg("--version").current_dir(places::root()))
+        .unwrap_or_default();
+    format!("{} ({whose})", version.trim())
+}
+
+/// Builds the library that joins Xen's link; returns the archive.
+///
+/// # Errors
+/// If it does not compile.
+pub fn build_library() -> Result<PathBuf> {
+    let target = places::build("target/xen");
+    let mut cargo = cargo(&target);
+    cargo
+        .args(["--package", "tmem-xen-shim"])
+        .env("RUSTFLAGS", HYPERVISOR_FLAGS);
+    step::run(
+        "build the Rust library for Xen",
+        "library",
+        &mut cargo,
+        "Its source is in tmem-xen-shim/ and tmem-core/.",
+    )?;
+    Ok(target.join(TARGET).join("release/libtmem_xen_shim.a"))
+}
+
+/// Builds the test guest's kernel; returns the image, which boots as PV and as PVH.
+///
+/// # Errors
+/// If it does not compile.
+pub fn build_guest() -> Result<PathBuf> {
+    let target = places::build("target/guest");
+    let mut cargo = cargo(&target);
+    cargo
+        .args(["--package", "tmem-test-guest"])
+        .env("RUSTFLAGS", GUEST_FLAGS);
+    step::run(
+        "build the test guest",
+        "guest",
+        &mut cargo,
+        "Its source is in tests/guest/.",
+    )?;
+    Ok(target.join(TARGET).join("release/tmem-test-guest"))
+}
+
+/// A release build for the bare target, the core library included.
+fn cargo(target: &Path) -> Command {
+    let mut cargo = if rustup_has_core_source() {
+        Command::new("cargo")
+    } else {
+        let mut cargo = Command::new(DEBIAN_CARGO);
+        cargo.env("RUSTC", DEBIAN_RUSTC);
+        cargo
+    };
+    cargo
+        .current_dir(places::root())
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_DIR", target)
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTC_WRAPPER")
+        .args(["build", "--release", "--target", TARGET])
+        .args(["-Zbuild-std=core,compiler_builtins"])
+        .args(["-Zbuild-std-features=compiler-builtins-mem"]);
+    cargo
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Debian's Xen with our patches, our C and the Rust library in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use crate::packages;
+use crate::places;
+use crate::stamp::Inputs;
+use crate::step;
+
+/// The source package of Debian 12.
+pub const VERSION: &str = "4.17.5+72-g01140da4e8-1";
+
+/// Object files that the patches change, for a build without tmem.
+const TOUCHED: &[&str] = &[
+    "common/domain.o",
+    "common/grant_table.o",
+    "common/page_alloc.o",
+    "arch/x86/hvm/hypercall.o",
+    "arch/x86/pv/hypercall.o",
+];
+
+/// A built hypervisor.
+pub struct Xen {
+    /// For a boot loader, to be installed on a host.
+    pub compressed: PathBuf,
+    /// For QEMU.
+    pub image: PathBuf,
+    /// With all symbols.
+    pub symbols: PathBuf,
+}
+
+/// Builds the hypervisor around the library in `archive`.
+///
+/// # Errors
+/// If the source can't be had, a patch does not apply or something does not compile.
+pub fn build(archive: &Path) -> Result<Xen> {
+    let source = source()?;
+    let home = places::build("xen/tmem");
+    let xen = Xen {
+        compressed: places::build("xen.gz"),
+        image: home.join("xen"),
+        symbols: home.join("xen-syms"),
+    };
+    let stamp = tree_inputs()?
+        .files(&places::root().join("xen-patches/config"))?
+        .files(&places::root().join("c-glue"))?
+        .files(&library_header()?)?
+        .files(archive)?
+        .stamp("xen");
+    if stamp.is_fresh() && xen.compressed.exists() && xen.image.exists() {
+        step::reuse("build Xen");
+        return Ok(xen);
+    }
+    configure(&source, &home, true)?;
+    fs::create_dir_all(home.join("common/tmem"))?;
+    copy_changed(archive, &home.join("common/tmem/libtmem_xen_shim.a"))?;
+    step::run(
+        "build Xen",
+        "xen",
+        make(&source, &home).arg("build"),
+        "The C is in c-glue/ and xen-patches/; what the library lacks is in tmem-xen-shim/.",
+    )?;
+    fs::copy(home.join("xen.gz"), &xen.compressed)?;
+    stamp.set()?;
+    Ok(xen)
+}
+
+/// Checks that with `CONFIG_TMEM` off the patched files compile and hold nothing of tmem.
+///
+/// # Errors
+/// Says what is wrong with which object file.
+pub fn check_without_tmem() -> Result<()> {
+    let source = source()?;
+    let home = places::build("xen/plain");
+    configure(&source, &home, false)?;
+    step::run(
+        "build what the patches touch, with CONFIG_TMEM off",
+        "xen-plain",
+        make(&source, &home).args(TOUCHED),
+        "The patches are in xen-patches/.",
+    )?;
+    for object in TOUCHED {
+        let symbols = step::output(Command::new("nm").arg(home.join(object)))?;
+        ensure!(
+            !symbols.contains("tmem"),
+            "{object} has symbols of tmem although CONFIG_TMEM is off"
+        );
+    }
+    Ok(())
+}
+
+/// The patched source tree with our C in it.
+fn source() -> Result<PathBuf> {
+    let archive = packages::source("xen", VERSION)?;
+    let tree = places::build("xen/source");
+    let stamp = tree_inputs()?.stamp("xen-source");
+    if !stamp.is_fresh() || !tree.exists() {
+        unpack(&archive, &tree)?;
+        patch(&tree)?;
+        stamp.set()?;
+    }
+    let glue = places::root().join("c-glue");
+    let common = tree.join("xen/common/tmem");
+    let include = tree.join("xen/include/xen");
+    fs::create_dir_all(&common)?;
+    for entry in fs::read_dir(&glue)? {
+        let name = entry?.file_name();
+        // What the rest of Xen includes lies with Xen's other headers.
+        let to = if name == "tmem.h" { &include } else { &common };
+        copy_changed(&glue.join(&name), &to.join(&name))?;
+    }
+    copy_changed(&library_header()?, &include.join("tmem-rs.h"))?;
+    Ok(tree)
+}
+
+/// Writes what C sees of the library, and returns where.
+fn library_header() -> Result<PathBuf> {
+    let shim = places::root().join("tmem-xen-shim");
+    let header = places::build("tmem-rs.h");
+    let config = cbindgen::Config::from_file(shim.join("cbindgen.toml"))
+        .map_err(|error| anyhow!("tmem-xen-shim/cbindgen.toml: {error}"))?;
+    cbindgen::Builder::new()
+        .with_src(shim.join("src/lib.rs"))
+        .with_config(config)
+        .generate()
+        .context("cbindgen can't read tmem-xen-shim/src")?
+        .write_to_file(&header);
+    Ok(header)
+}
+
+/// What decides the patched tree.
+fn tree_inputs() -> Result<Inputs> {
+    Inputs::default()
+        .value(VERSION)
+        .files(&places::root().join("xen-patches"))
+}
+
+fn unpack(archive: &Path, tree: &Path) -> Result<()> {
+    packages::clear(tree)?;
+    step::run(
+        "unpack Xen's source",
+        "xen-unpack",
+        Command::new("tar")
+            .arg("-xf")
+            .arg(archive)
+            .args(["--strip-components=1", "-C"])
+            .arg(tree),
+        "Delete build/xen/download and try again.",
+    )?;
+    Ok(())
+}
+
+fn patch(tree: &Path) -> Result<()> {
+    let patches = places::root().join("xen-patches");
+    let series = fs::read_to_string(patches.join("series")).context("xen-patches/series")?;
+    for name in series.lines().filter(|line| !line.starts_with('#')) {
+        let result = step::output(
+            Command::new("patch")
+                .args(["-p1", "--fuzz=0", "--no-backup-if-mismatch", "-i"])
+                .arg(patches.join(name))
+                .current_dir(tree),
+        );
+        if let Err(error) = result {
+            bail!("xen-patches/{name} does not apply to Xen {VERSION}: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// Makes the configuration: Xen's default for x86-64, and ours if `tmem` is to be in.
+fn configure(source: &Path, home: &Path, tmem: bool) -> Result<()> {
+    let ours = places::root().join("xen-patches/config");
+    let stamp = tree_inputs()?
+        .value(tmem)
+        .stamp(if tmem { "xen-config" } else { "xen-plain-config" });
+    if stamp.is_fresh() && home.join(".config").exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(home)?;
+    let advice = "The configuration is xen-patches/config.";
+    step::run(
+        "configure Xen",
+        "xen-defconfig",
+        make(source, home).arg("defconfig"),
+        advice,
+    )?;
+    if tmem {
+        let config = home.join(".config");
+        let mut text = fs::read_to_string(&config)?;
+        text.push_str(&fs::read_to_string(&ours).context("xen-patches/config")?);
+        fs::write(&config, text)?;
+        step::run(
+            "configure Xen with tmem",
+            "xen-config",
+            make(source, home).arg("olddefconfig"),
+            advice,
+        )?;
+    }
+    stamp.set()
+}
+
+fn make(source: &Path, home: &Path) -> Command {
+    let mut make = Command::new("make");
+    make.arg("-C")
+        .arg(source.join("xen"))
+        .arg(format!("O={}", home.display()))
+        .arg(format!(
+            "-j{}",
+            std::thread::available_parallelism().map_or(1, usize::from)
+        ))
+        // Shown by `xl info`, and by Xen as it boots.
+        .arg("XEN_VENDORVERSION=-tmem")
+        .env_remove("MAKEFLAGS");
+    make
+}
+
+/// Copies a file unless it is there already, so that make does not take it for new.
+fn copy_changed(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("can't read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|present| present == bytes) {
+        return Ok(());
+    }
+    fs::write(to, bytes).with_context(|| format!("can't write {}", to.display()))
+}
