@@ -3,7 +3,7 @@
 
 mod c_side;
 
-use c_side::{Access, Domain, Page, boot};
+use c_side::{Access, Domain, boot, noise};
 use hypercall_abi::{Command, CompatOp, NativeOp, PoolFlags};
 
 const EPHEMERAL: PoolFlags = PoolFlags::PRIVATE_EPHEMERAL;
@@ -79,17 +79,6 @@ fn each_width(scenario: impl Fn(&Guest)) {
             width,
         });
     }
-}
-
-/// A page that no compressor makes smaller.
-fn noise(seed: u64) -> Page {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::array::from_fn(|_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[4]
-    })
 }
 
 #[test]

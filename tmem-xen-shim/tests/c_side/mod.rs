@@ -7,7 +7,7 @@ use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 
 use hypercall_abi::{CompatOp, NativeOp};
@@ -47,6 +47,24 @@ pub enum Access {
 thread_local! {
     static CURRENT: Cell<*const Domain> = const { Cell::new(ptr::null()) };
     static SCRATCH: OnceCell<NonNull<u8>> = const { OnceCell::new() };
+}
+
+/// Frames that tmem has of us, metadata and data.
+pub fn frames_held() -> u64 {
+    HELD.load(Ordering::Relaxed)
+}
+
+static HELD: AtomicU64 = AtomicU64::new(0);
+
+/// A page that no compressor makes smaller.
+pub fn noise(seed: u64) -> Page {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    std::array::from_fn(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[4]
+    })
 }
 
 /// Turns tmem on, the first time.
@@ -157,21 +175,22 @@ impl Drop for Domain {
 
 #[unsafe(no_mangle)]
 extern "C" fn tmem_host_alloc_metadata() -> *mut c_void {
+    HELD.fetch_add(1, Ordering::Relaxed);
     // SAFETY: not of size zero.
     unsafe { alloc(FRAME).cast() }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn tmem_host_free_metadata(frame: *mut c_void) {
+    HELD.fetch_sub(1, Ordering::Relaxed);
     // SAFETY: from `tmem_host_alloc_metadata`.
     unsafe { dealloc(frame.cast(), FRAME) }
 }
 
-// A data frame's number is its address in frames.
+// A data frame is a metadata frame whose number is its address in frames.
 #[unsafe(no_mangle)]
 extern "C" fn tmem_host_alloc_data() -> u64 {
-    // SAFETY: not of size zero.
-    let frame = unsafe { alloc(FRAME) };
+    let frame = tmem_host_alloc_metadata();
     if frame.is_null() {
         u64::MAX
     } else {
@@ -182,7 +201,7 @@ extern "C" fn tmem_host_alloc_data() -> u64 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn tmem_host_free_data(mfn: u64) {
     // SAFETY: from `tmem_host_alloc_data`.
-    unsafe { dealloc(tmem_host_map(mfn).cast(), FRAME) }
+    unsafe { tmem_host_free_metadata(tmem_host_map(mfn)) }
 }
 
 #[unsafe(no_mangle)]

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use super::{Report, check};
+use super::{Report, check, check_with};
 
 /// Checks a library of this assembly; in case of trouble, what it says.
 fn checked(assembly: &str) -> Result<Report, String> {
@@ -37,7 +37,7 @@ fn checked(assembly: &str) -> Result<Report, String> {
             .unwrap()
             .success()
     );
-    check(&archive).map_err(|error| format!("{error:#}"))
+    check_with(&archive, 0).map_err(|error| format!("{error:#}"))
 }
 
 /// A function in a section of its own, as compilers write it.
