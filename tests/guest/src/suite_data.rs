@@ -59,7 +59,7 @@ impl Outcome {
 
     /// Gets a page, and notes whether it holds what it should.
     pub fn get(&mut self, handle: Handle, target: &Page, is_right: impl Fn(&Page) -> bool) {
-        target.fill(|_| 0xdead_dead_dead_dead);
+        target.spoil();
         match handle.get(target) {
             Code::DONE => {
                 tmem::count_checked();
@@ -155,7 +155,7 @@ fn replacements(kind: Kind) {
 /// Some thousand pages of all shapes: flushed by page, by object and by pool.
 fn many_pages(kind: Kind) {
     const OBJECTS: u64 = 40;
-    let pages = domain::get().number("pages", 2000) as u32;
+    let pages = domain::get().number("pages", 1000) as u32;
     let [page, target, ..] = page::of_vcpu(0);
     let pool = kind.new_pool();
     let handle_of = |i: u32| {

@@ -67,7 +67,7 @@ fn count(counter: &AtomicU64) {
 /// Runs the suite. The guest must have no pool that it still needs.
 pub fn run() {
     tmem::destroy_all_pools();
-    let rounds = domain::get().number("rounds", 20_000);
+    let rounds = domain::get().number("rounds", 5000);
     ROUNDS.store(rounds, Ordering::Relaxed);
     let vcpus = vcpu::running();
     report::holds(
@@ -97,6 +97,7 @@ pub fn run() {
         tmem::destroy_all_pools();
 
         POOL.store(kind.new_pool(), Ordering::Relaxed);
+        page::of_vcpu(0)[0].fill(|_| repeated(BYTES[0]));
         CHANGING_DONE.store(false, Ordering::Relaxed);
         vcpu::on_all(changed_underfoot);
         say_faults(format_args!(
@@ -291,16 +292,22 @@ fn destroyed_underfoot(me: usize) {
 
 static CHANGING_DONE: AtomicBool = AtomicBool::new(false);
 
+/// What is written into a page that changes while it is put, byte by byte.
+const BYTES: [u8; 4] = [0x00, 0x55, 0xaa, 0xff];
+
+fn repeated(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
 /// The first vCPU puts a page that the others keep changing: what comes back may be a mixture of what was written,
 /// but the same mixture each time, and of nothing else.
 fn changed_underfoot(me: usize) {
-    const BYTES: [u64; 4] = [0, 0x5555_5555_5555_5555, 0xaaaa_aaaa_aaaa_aaaa, u64::MAX];
     let changing = &page::of_vcpu(0)[0];
     if me != 0 {
         let mut random = Random((me as u64 + 1) << 42);
         while !CHANGING_DONE.load(Ordering::Relaxed) {
-            let first = BYTES[random.below(4) as usize];
-            let second = BYTES[random.below(4) as usize];
+            let first = repeated(BYTES[random.below(4) as usize]);
+            let second = repeated(BYTES[random.below(4) as usize]);
             let middle = random.below(WORDS as u64) as usize;
             changing.fill(|i| if i < middle { first } else { second });
         }
@@ -317,7 +324,13 @@ fn changed_underfoot(me: usize) {
         }
         count(&HITS);
         tmem::count_checked();
-        if (0..WORDS).any(|i| !BYTES.contains(&target.word(i))) {
+        if (0..WORDS).any(|i| {
+            target
+                .word(i)
+                .to_ne_bytes()
+                .iter()
+                .any(|byte| !BYTES.contains(byte))
+        }) {
             count(&FAULTS.torn);
         }
         if persistent && (handle.get(again) != Code::DONE || !again.is(|i| target.word(i))) {
