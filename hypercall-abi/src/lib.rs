@@ -6,8 +6,8 @@
 //!
 //! - **Layouts are bytes.** Every field is little-endian and unaligned, so a structure is what travels, on any host and
 //!   at any address, and a 32-bit guest's structure differs from a 64-bit guest's by one type parameter.
-//! - **Every guest-supplied field is checked once.** A [`Request`] can only be had from [`Request::parse`] or built from
-//!   parts that are valid already; whoever holds one has nothing left to check but what only the store can know.
+//! - **Every guest-supplied field is checked once.** A [`Request`] comes from [`Request::parse_native`] or
+//!   [`Request::parse_compat`]; whoever holds one has nothing left to check but what only the store can know.
 //! - **Errors say what was wrong.** A [`Refusal`] names the field and its value; [`Refusal::errno`] is what a guest sees.
 //!
 //! | module | what it holds |

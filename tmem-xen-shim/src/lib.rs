@@ -6,7 +6,7 @@
 //! `tmem-core`. Its principles:
 //!
 //! - **C passes bytes, Rust reads them.** A guest's structure is copied once by C and parsed once by `hypercall-abi`.
-//! - **One return value, one place.** Every number that a guest can see is chosen in [`hypercall`](self).
+//! - **One return value, one place.** Every number that a guest can see is chosen in `hypercall.rs`.
 //! - **It never panics.** There is no path from an export to the panic handler; a check of the linked library shows it.
 //!
 //! Cbindgen makes the C header from these sources and `cbindgen.toml`: the exports, and the `tmem_host_*` functions as Rust

@@ -2,8 +2,8 @@
 //! Whether the library may be linked into the hypervisor: its code is disassembled and held against Xen's rules.
 //!
 //! Xen runs its C without vector registers, with branch tracking, and with thunks in place of indirect branches and returns;
-//! nothing but flags of an unstable compiler makes Rust do the same, so every build is looked at. Only what the exports
-//! reach is checked, as only that is linked: see [`link`].
+//! nothing but flags of an unstable compiler makes Rust do the same, so every build is looked at: all that the exports
+//! reach, which after link-time optimisation is all there is.
 
 mod code;
 mod stack;
