@@ -139,27 +139,27 @@ impl FullPool {
 
     /// What is flushed makes room.
     fn flush_some(&self) {
-        const PAGES: u32 = 2 * OBJECT_PAGES;
         let [page, target, ..] = page::of_vcpu(0);
+        let pages = (self.taken / 2).min(2 * OBJECT_PAGES);
         for object in 0..4 {
             Handle::new(self.pool, object, 0).flush_object();
         }
         let mut outcome = Outcome::default();
-        for i in 0..PAGES {
+        for i in 0..pages {
             let handle = handle_of(self.pool, i);
             Content::Random.fill(page, handle.seed());
             if handle.put(page) != Code::DONE {
                 outcome.errors += 1;
             }
         }
-        for i in 0..PAGES {
+        for i in 0..pages {
             let handle = handle_of(self.pool, i);
             outcome.get(handle, target, |page| {
                 Content::Random.is_in(page, handle.seed())
             });
         }
         check!(
-            Outcome::all_right(PAGES),
+            Outcome::all_right(pages),
             outcome,
             "persistent/a flush makes room for puts"
         );
