@@ -29,7 +29,10 @@ pub struct Built {
 pub fn everything() -> Result<Built> {
     packages::check_machine()?;
     packages::install()?;
-    println!("           Rust for the hypervisor: {}", toolchain::description());
+    println!(
+        "           Rust for the hypervisor: {}",
+        toolchain::description()
+    );
     let library = toolchain::build_library()?;
     let guest = toolchain::build_guest()?;
     Ok(Built {

@@ -27,7 +27,8 @@ show() {
     echo ">>>"
 }
 
-# Runs a guest from its creation to its end, for at most $2 seconds.
+# Runs a guest from its creation to its end, for at most $2 seconds.  To wait for
+# guests name them: the daemons are this shell's children too, and never end.
 guest() {
     timeout "$2" xl create -F "/host/$1.cfg" > "/tmp/$1.xl" 2>&1
     echo "xl create: $?" >> "/tmp/$1.xl"

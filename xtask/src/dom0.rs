@@ -147,9 +147,13 @@ impl Dom0 {
                     home.join(format!("{}.cfg", guest.name)),
                     guest.configuration(number, "/host/kernel"),
                 )?;
-                writeln!(rounds, "guest {} {GUEST_LIMIT} &", guest.name)?;
+                writeln!(
+                    rounds,
+                    "guest {} {GUEST_LIMIT} & guests=\"$guests $!\"",
+                    guest.name
+                )?;
             }
-            writeln!(rounds, "wait")?;
+            writeln!(rounds, "wait $guests; guests=")?;
             for Guest { name, .. } in round {
                 writeln!(rounds, "show xl-{name} cat /tmp/{name}.xl")?;
                 writeln!(
@@ -266,8 +270,19 @@ fn unpack_kernel(packages: &Path, to: &Path) -> Result<()> {
 fn assemble(packages: &Path, tree: &Path) -> Result<()> {
     packages::clear(tree)?;
     for folder in [
-        "bin", "dev", "etc/xen", "lib/modules", "proc", "run/lock", "run/xen", "sys", "tmp", "usr",
-        "var/lib/xen", "var/lib/xenstored", "var/log/xen/console",
+        "bin",
+        "dev",
+        "etc/xen",
+        "lib/modules",
+        "proc",
+        "run/lock",
+        "run/xen",
+        "sys",
+        "tmp",
+        "usr",
+        "var/lib/xen",
+        "var/lib/xenstored",
+        "var/log/xen/console",
     ] {
         fs::create_dir_all(tree.join(folder))?;
     }
@@ -333,7 +348,10 @@ fn find_library(packages: &Path, name: &str) -> Result<PathBuf> {
 fn archive(tree: &Path, to: &Path) -> Result<()> {
     output(
         Command::new("sh")
-            .args(["-ec", "find . | LC_ALL=C sort | cpio --quiet --reproducible -R 0:0 -H newc -o > \"$0\""])
+            .args([
+                "-ec",
+                "find . | LC_ALL=C sort | cpio --quiet --reproducible -R 0:0 -H newc -o > \"$0\"",
+            ])
             .arg(to)
             .current_dir(tree),
     )?;

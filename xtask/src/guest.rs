@@ -13,39 +13,55 @@ pub enum Kind {
     Pvh,
 }
 
+impl Kind {
+    /// As `xl` wants it.
+    fn xl_type(self) -> &'static str {
+        match self {
+            Self::Pv => "pv",
+            Self::Pvh => "pvh",
+        }
+    }
+}
+
 /// A guest to start under dom0.
+#[derive(Clone)]
 pub struct Guest {
-    /// Its domain's name.
+    /// Its domain's name, and that of its log: no two alike on one host.
     pub name: String,
     pub kind: Kind,
     pub vcpus: u32,
-    /// MiB of its own memory.
-    pub memory: u32,
     /// MiB that its own memory and its persistent pages may take together.
-    pub limit: u32,
+    pub memory: u32,
     /// For the guest's kernel.
     pub arguments: String,
 }
 
 impl Guest {
+    /// A guest of 64 MiB.
+    pub fn new(name: &str, kind: Kind, vcpus: u32, arguments: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            vcpus,
+            memory: 64,
+            arguments: arguments.to_owned(),
+        }
+    }
+
     /// The configuration that `xl create` reads; `number` tells guests apart.
     pub fn configuration(&self, number: usize, kernel: &str) -> String {
-        let kind = match self.kind {
-            Kind::Pv => "pv",
-            Kind::Pvh => "pvh",
-        };
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = write!(
             text,
             "name=\"{name}\"\ntype=\"{kind}\"\nkernel=\"{kernel}\"\ncmdline=\"{arguments}\"\n\
-             memory={memory}\nmaxmem={limit}\nvcpus={vcpus}\n\
+             memory={memory}\nvcpus={vcpus}\n\
              uuid=\"00000000-0000-0000-0000-{number:012}\"\n\
              on_poweroff=\"destroy\"\non_reboot=\"destroy\"\non_crash=\"destroy\"\n",
             name = self.name,
+            kind = self.kind.xl_type(),
             arguments = self.arguments,
             memory = self.memory,
-            limit = self.limit,
             vcpus = self.vcpus,
         );
         text
@@ -91,7 +107,7 @@ impl Outcome {
 }
 
 /// `N passed, N failed`, alone on a line.
-fn read_sums(line: &str) -> Option<(u64, u64)> {
+pub fn read_sums(line: &str) -> Option<(u64, u64)> {
     let (passed, failed) = line.split_once(" passed, ")?;
     Some((
         passed.parse().ok()?,

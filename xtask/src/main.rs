@@ -4,6 +4,7 @@
 mod build;
 mod dom0;
 mod guest;
+mod library_check;
 mod packages;
 mod places;
 mod qemu;

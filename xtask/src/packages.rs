@@ -89,7 +89,12 @@ pub fn unpack(packages: &[String], to: &Path) -> Result<()> {
     }
     let mut apt = apt_get();
     apt.arg("download").args(packages).current_dir(&downloads);
-    step::run("download dom0's packages", "dom0-download", &mut apt, advice)?;
+    step::run(
+        "download dom0's packages",
+        "dom0-download",
+        &mut apt,
+        advice,
+    )?;
     clear(to)?;
     for entry in fs::read_dir(&downloads)? {
         output(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(to))?;
@@ -138,7 +143,8 @@ pub fn source(package: &str, version: &str) -> Result<PathBuf> {
                 .arg(format!("Dir::State::Lists={}", lists.display()))
                 .current_dir(&home);
         };
-        let advice = "Is the machine's package mirror reachable, and does it carry bookworm's sources?";
+        let advice =
+            "Is the machine's package mirror reachable, and does it carry bookworm's sources?";
         let mut update = apt_get();
         ours(&mut update);
         update.arg("update");
@@ -216,7 +222,12 @@ fn is_available(package: &str) -> bool {
 fn update_lists(advice: &str) -> Result<()> {
     let mut apt = apt_get();
     apt.arg("update");
-    step::run("update apt's lists of packages", "apt-update", &mut apt, advice)?;
+    step::run(
+        "update apt's lists of packages",
+        "apt-update",
+        &mut apt,
+        advice,
+    )?;
     Ok(())
 }
 

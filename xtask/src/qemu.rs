@@ -107,7 +107,9 @@ impl Machine<'_> {
         drop(running);
 
         let panicked = console.lines().find(|line| {
-            line.contains("Panic on CPU") || line.contains("Xen BUG at") || line.contains("Assertion '")
+            line.contains("Panic on CPU")
+                || line.contains("Xen BUG at")
+                || line.contains("Assertion '")
         });
         let fault = panicked.map(str::to_owned).or(fault);
         if let Some(fault) = fault {

@@ -1,4 +1,210 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask test`.
-use anyhow::Result;
-pub fn run() -> Result<bool> { Ok(true) }
+//! `cargo xtask test`: every check and every test, and one sum at the end.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Error, Result};
+
+use crate::build::{self, Built};
+use crate::dom0::{Host, Visit};
+use crate::guest::{Guest, Kind, Outcome, read_sums};
+use crate::library_check;
+use crate::places::{self, short};
+use crate::qemu::Machine;
+use crate::step;
+use crate::xen;
+
+/// Checks and cases so far.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    problems: Vec<String>,
+}
+
+impl Tally {
+    /// Counts one check; what it yielded if it holds.
+    fn check<T>(&mut self, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.passed += 1;
+                Some(value)
+            }
+            Err(error) => {
+                self.fail(format!("{error:#}"));
+                None
+            }
+        }
+    }
+
+    fn fail(&mut self, problem: String) {
+        self.failed += 1;
+        println!("           FAIL {problem}");
+        self.problems.push(problem);
+    }
+
+    /// Counts a guest's cases, and that it ran to its end.
+    fn guest(&mut self, name: &str, outcome: &Outcome) {
+        let Some((passed, failed)) = outcome.sums else {
+            self.fail(format!("{name}: ended before its sums"));
+            return;
+        };
+        println!("           {name}: {passed} passed, {failed} failed");
+        self.passed += passed + 1;
+        self.failed += failed;
+        for failure in &outcome.failures {
+            println!("           {name}: {failure}");
+            self.problems.push(format!("{name}: {failure}"));
+        }
+    }
+
+    /// Counts the cases of `cargo test` from what it wrote.
+    fn cargo_test(&mut self) -> Result<()> {
+        let log = fs::read_to_string(places::log("cargo-test"))?;
+        for sums in log.lines().filter_map(|line| {
+            let line = line.trim().strip_prefix("test result: ")?;
+            let (_, line) = line.split_once(". ")?;
+            let mut parts = line.split("; ");
+            read_sums(&format!("{}, {}", parts.next()?, parts.next()?))
+        }) {
+            self.passed += sums.0;
+            self.failed += sums.1;
+        }
+        Ok(())
+    }
+}
+
+/// Runs all of it; whether all passed.
+///
+/// # Errors
+/// If it can't go on: without a build there is nothing to test.
+pub fn run() -> Result<bool> {
+    let mut tally = Tally::default();
+    tally.check(cargo(
+        "check the format",
+        "fmt",
+        &["fmt", "--all", "--check"],
+    ));
+    tally.check(cargo(
+        "look for lint",
+        "clippy",
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    ));
+    if let Some(built) = tally.check(build::everything()) {
+        let report = tally.check(library_check::check(&built.library));
+        if let Some(report) = report {
+            println!("           library: {report}");
+        }
+        tally.check(xen::check_without_tmem());
+        // After the build, as the layouts are held against the headers of the Xen that it unpacked.
+        let tested = cargo(
+            "run the crates' tests",
+            "cargo-test",
+            &["test", "--workspace"],
+        );
+        tally.cargo_test()?;
+        tally.check(tested);
+        alone(&mut tally, &built);
+        hosts(&mut tally, &built);
+    }
+    if !tally.problems.is_empty() {
+        println!("\nWhat failed:");
+        for problem in &tally.problems {
+            println!("  {problem}");
+        }
+        println!("The logs are in {}.", short(&places::build("logs")));
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(tally.failed == 0)
+}
+
+fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(arguments).current_dir(places::root());
+    let advice = format!("By hand: cargo {}", arguments.join(" "));
+    step::run(what, log, &mut cargo, &advice)?;
+    Ok(())
+}
+
+/// The test guest as a PV dom0, with nothing between it and the hypervisor.
+fn alone(tally: &mut Tally, built: &Built) {
+    for vcpus in [1, 2] {
+        let name = format!("pv64-alone-{vcpus}");
+        let boot = Machine {
+            name: &name,
+            memory: 384,
+            cpus: vcpus,
+            xen: &built.xen.image,
+            options: &format!("tmem=1 dom0_mem=64M,max:128M dom0_max_vcpus={vcpus}"),
+            modules: &[(&built.guest, "")],
+            end: None,
+            limit: Duration::from_secs(240),
+        }
+        .boot(&format!("boot the test guest as dom0 on {vcpus} vCPU"));
+        if let Some(boot) = tally.check(boot) {
+            tally.guest(&name, &Outcome::read(&boot.console));
+        }
+    }
+}
+
+/// The test guest as PV and PVH under a Debian dom0, where memory is plenty and where it is short.
+fn hosts(tally: &mut Tally, built: &Built) {
+    let four = |arguments: &str| {
+        [
+            ("pv64-1", Kind::Pv, 1),
+            ("pv64-2", Kind::Pv, 2),
+            ("pvh-1", Kind::Pvh, 1),
+            ("pvh-2", Kind::Pvh, 2),
+        ]
+        .map(|(name, kind, vcpus)| vec![Guest::new(name, kind, vcpus, arguments)])
+        .to_vec()
+    };
+    let mut plenty = four("suite=matrix+data+smp");
+    let compat = "layout=compat suite=matrix+data";
+    plenty.push(vec![Guest::new("pvh-compat", Kind::Pvh, 1, compat)]);
+    let mut short = four("balloon=16");
+    let crowded = "balloon=16 crowded=1";
+    short.push(vec![
+        Guest::new("pv64-crowded", Kind::Pv, 2, crowded),
+        Guest::new("pvh-crowded", Kind::Pvh, 2, crowded),
+    ]);
+    for (name, memory, rounds) in [("host-plenty", 1024, plenty), ("host-short", 544, short)] {
+        let host = Host {
+            name,
+            memory,
+            cpus: 2,
+            options: "tmem=1",
+            rounds,
+        };
+        let what = format!("boot {name}, {memory} MiB, and its guests");
+        let visit = built
+            .dom0
+            .visit(&what, &built.xen.image, &built.guest, &host);
+        if let Some(visit) = tally.check(visit) {
+            for (guest, outcome) in &visit.outcomes {
+                tally.guest(&format!("{name}/{guest}"), outcome);
+            }
+            tally.check(nothing_leaked(&visit).with_context(|| name.to_owned()));
+        }
+    }
+}
+
+/// As much memory is free after the guests as before them.
+fn nothing_leaked(visit: &Visit) -> Result<()> {
+    let [before, after] = [false, true].map(|after| visit.info(after, "free_memory"));
+    if before == after && before.parse::<u64>().is_ok() {
+        return Ok(());
+    }
+    Err(Error::msg(format!(
+        "{before} MiB were free before the guests, {after} MiB after them: frames leaked"
+    )))
+}

@@ -16,7 +16,7 @@ pub const TARGET: &str = "x86_64-unknown-none";
 /// that needs a global offset table.
 const HYPERVISOR_FLAGS: &str = "-Zcf-protection=branch -Zretpoline-external-thunk \
     -Zfunction-return=thunk-extern -Cjump-tables=n -Zdefault-visibility=hidden \
-    -Zdirect-access-external-data=yes -Crelocation-model=pic";
+    -Zdirect-access-external-data=yes -Zplt=yes -Crelocation-model=pic";
 
 /// A kernel that runs where it is linked to, without a C compiler's start-up code.
 const GUEST_FLAGS: &str =
@@ -28,8 +28,12 @@ const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 
 /// Whether the toolchain that runs this has the core library's source (`rustup component add rust-src`).
 pub fn rustup_has_core_source() -> bool {
-    output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(places::root()))
-        .is_ok_and(|sysroot| has_core_source(Path::new(sysroot.trim())))
+    output(
+        Command::new("rustc")
+            .args(["--print", "sysroot"])
+            .current_dir(places::root()),
+    )
+    .is_ok_and(|sysroot| has_core_source(Path::new(sysroot.trim())))
 }
 
 fn has_core_source(sysroot: &Path) -> bool {
@@ -45,8 +49,12 @@ pub fn description() -> String {
     } else {
         (DEBIAN_RUSTC, "Debian's, with rust-web-src")
     };
-    let version = output(Command::new(rustc).arg("--version").current_dir(places::root()))
-        .unwrap_or_default();
+    let version = output(
+        Command::new(rustc)
+            .arg("--version")
+            .current_dir(places::root()),
+    )
+    .unwrap_or_default();
     format!("{} ({whose})", version.trim())
 }
 
@@ -56,9 +64,11 @@ pub fn description() -> String {
 /// If it does not compile.
 pub fn build_library() -> Result<PathBuf> {
     let target = places::build("target/xen");
-    let mut cargo = cargo(&target);
+    let mut cargo = cargo("rustc", &target);
+    // The static library alone: beside an rlib Cargo would not optimise it as a whole.
     cargo
         .args(["--package", "tmem-xen-shim"])
+        .args(["--lib", "--crate-type", "staticlib"])
         .env("RUSTFLAGS", HYPERVISOR_FLAGS);
     step::run(
         "build the Rust library for Xen",
@@ -75,7 +85,7 @@ pub fn build_library() -> Result<PathBuf> {
 /// If it does not compile.
 pub fn build_guest() -> Result<PathBuf> {
     let target = places::build("target/guest");
-    let mut cargo = cargo(&target);
+    let mut cargo = cargo("build", &target);
     cargo
         .args(["--package", "tmem-test-guest"])
         .env("RUSTFLAGS", GUEST_FLAGS);
@@ -89,7 +99,7 @@ pub fn build_guest() -> Result<PathBuf> {
 }
 
 /// A release build for the bare target, the core library included.
-fn cargo(target: &Path) -> Command {
+fn cargo(command: &str, target: &Path) -> Command {
     let mut cargo = if rustup_has_core_source() {
         Command::new("cargo")
     } else {
@@ -103,7 +113,7 @@ fn cargo(target: &Path) -> Command {
         .env("CARGO_TARGET_DIR", target)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTC_WRAPPER")
-        .args(["build", "--release", "--target", TARGET])
+        .args([command, "--release", "--target", TARGET])
         .args(["-Zbuild-std=core,compiler_builtins"])
         .args(["-Zbuild-std-features=compiler-builtins-mem"]);
     cargo

@@ -175,9 +175,11 @@ fn patch(tree: &Path) -> Result<()> {
 /// Makes the configuration: Xen's default for x86-64, and ours if `tmem` is to be in.
 fn configure(source: &Path, home: &Path, tmem: bool) -> Result<()> {
     let ours = places::root().join("xen-patches/config");
-    let stamp = tree_inputs()?
-        .value(tmem)
-        .stamp(if tmem { "xen-config" } else { "xen-plain-config" });
+    let stamp = tree_inputs()?.value(tmem).stamp(if tmem {
+        "xen-config"
+    } else {
+        "xen-plain-config"
+    });
     if stamp.is_fresh() && home.join(".config").exists() {
         return Ok(());
     }
