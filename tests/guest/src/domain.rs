@@ -6,8 +6,10 @@ use core::ffi::CStr;
 
 use spin::Once;
 
+use crate::arch::{self, hypervisor_leaf};
 use crate::hypercall;
-use crate::start;
+
+pub use arch::ticks;
 
 static DOMAIN: Once<Domain> = Once::new();
 
@@ -40,7 +42,7 @@ pub struct Domain {
     /// The console's ring, if there is a daemon to read it.
     pub console: Option<ConsoleRing>,
     /// Machine frames of the domain's pages (PV); empty for PVH.
-    machine_frames: &'static [u64],
+    machine_frames: &'static [usize],
     /// Root page table (PV: the builder's; PVH: the kernel's own).
     page_table: u64,
     /// The time stamp counter's frequency in kHz.
@@ -51,18 +53,18 @@ pub struct Domain {
 #[repr(C)]
 struct StartInfo {
     magic: [u8; 32],
-    pages: u64,
-    shared_info: u64,
+    pages: usize,
+    shared_info: usize,
     flags: u32,
-    store_frame: u64,
+    store_frame: usize,
     store_port: u32,
-    console_frame: u64,
+    console_frame: usize,
     console_port: u32,
-    page_table: u64,
-    page_table_frames: u64,
-    machine_frames: *const u64,
-    module: u64,
-    module_bytes: u64,
+    page_table: usize,
+    page_table_frames: usize,
+    machine_frames: *const usize,
+    module: usize,
+    module_bytes: usize,
     command_line: [u8; 1024],
 }
 
@@ -111,8 +113,7 @@ pub unsafe fn discover(platform: Platform, start_info: u64) {
 
 unsafe fn discover_pv(info: &'static StartInfo) -> Domain {
     // SAFETY: the builder mapped the list, one entry for each page.
-    let machine_frames =
-        unsafe { core::slice::from_raw_parts(info.machine_frames, info.pages as usize) };
+    let machine_frames = unsafe { core::slice::from_raw_parts(info.machine_frames, info.pages) };
     let initial = info.flags & INITIAL_DOMAIN != 0;
     let console = machine_frames
         .iter()
@@ -128,7 +129,7 @@ unsafe fn discover_pv(info: &'static StartInfo) -> Domain {
         command_line: unsafe { text(info.command_line.as_ptr()) },
         console,
         machine_frames,
-        page_table: info.page_table,
+        page_table: info.page_table as u64,
         tsc_khz: tsc_khz(Platform::Pv, 0x4000_0000),
     }
 }
@@ -145,7 +146,7 @@ unsafe fn discover_pvh(info: &'static HvmStartInfo) -> Domain {
         asm!(
             "wrmsr",
             in("ecx") register,
-            in("eax") (&raw const start::hypercall_page) as usize as u32,
+            in("eax") (&raw const arch::hypercall_page) as usize as u32,
             in("edx") 0,
         );
     }
@@ -167,7 +168,7 @@ unsafe fn discover_pvh(info: &'static HvmStartInfo) -> Domain {
                 port: port as u32,
             }),
         machine_frames: &[],
-        page_table: (&raw const start::pvh_page_map) as u64,
+        page_table: arch::own_page_table(),
         tsc_khz: tsc_khz(Platform::Pvh, base),
     }
 }
@@ -191,31 +192,12 @@ fn tsc_khz(platform: Platform, base: u32) -> u32 {
     }
 }
 
-/// The hypervisor's answer (eax, ebx, ecx) to a CPUID leaf.
-fn hypervisor_leaf(platform: Platform, leaf: u32, subleaf: u32) -> (u32, u32, u32) {
-    let (a, b, c): (u32, u64, u32);
-    match platform {
-        // The prefix makes Xen answer on processors that would let CPUID through.
-        // SAFETY: writes those registers only; rbx is LLVM's, so it is kept.
-        Platform::Pv => unsafe {
-            asm!("push rbx", "ud2", ".ascii \"xen\"", "cpuid", "mov {b}, rbx", "pop rbx",
-                 b = lateout(reg) b, inlateout("eax") leaf => a, inlateout("ecx") subleaf => c, lateout("edx") _);
-        },
-        // SAFETY: as above.
-        Platform::Pvh => unsafe {
-            asm!("push rbx", "cpuid", "mov {b}, rbx", "pop rbx",
-                 b = lateout(reg) b, inlateout("eax") leaf => a, inlateout("ecx") subleaf => c, lateout("edx") _);
-        },
-    }
-    (a, b as u32, c)
-}
-
 impl Domain {
     /// The frame number that hypercalls know the page at `address` by: machine (PV) or guest (PVH).
     pub fn frame_at(&self, address: u64) -> u64 {
         let page = address / 4096;
         match self.platform {
-            Platform::Pv => self.machine_frames[page as usize],
+            Platform::Pv => self.machine_frames[page as usize] as u64,
             Platform::Pvh => page,
         }
     }
@@ -229,12 +211,12 @@ impl Domain {
         let mut given = 0;
         while given < mib * 256 {
             let page = FIRST + given;
-            let frames: [u64; BATCH as usize] = core::array::from_fn(|i| match self.platform {
+            let frames: [usize; BATCH as usize] = core::array::from_fn(|i| match self.platform {
                 Platform::Pv => *self
                     .machine_frames
                     .get(page as usize + i)
-                    .unwrap_or(&u64::MAX),
-                Platform::Pvh => page + i as u64,
+                    .unwrap_or(&usize::MAX),
+                Platform::Pvh => page as usize + i,
             });
             let taken = hypercall::decrease_reservation(&frames);
             given += taken.max(0).unsigned_abs();
@@ -248,7 +230,9 @@ impl Domain {
     /// Whether the domain was built with that frame.
     pub fn owns(&self, frame: u64) -> bool {
         match self.platform {
-            Platform::Pv => self.machine_frames.contains(&frame),
+            Platform::Pv => {
+                usize::try_from(frame).is_ok_and(|frame| self.machine_frames.contains(&frame))
+            }
             Platform::Pvh => true,
         }
     }
@@ -284,9 +268,3 @@ impl Domain {
 unsafe impl Sync for Domain {}
 // SAFETY: as above.
 unsafe impl Send for Domain {}
-
-/// The time stamp counter.
-pub fn ticks() -> u64 {
-    // SAFETY: reads a register.
-    unsafe { core::arch::x86_64::_rdtsc() }
-}

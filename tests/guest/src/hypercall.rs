@@ -3,9 +3,7 @@
 //!
 //! A call goes through Xen's hypercall page, which hides how a PV guest (`syscall`) and a PVH guest (`vmcall`, `vmmcall`) differ.
 
-use core::arch::{asm, global_asm};
-
-use crate::start;
+use crate::arch::call;
 
 const SET_TRAP_TABLE: usize = 0;
 const MEMORY_OP: usize = 12;
@@ -15,73 +13,6 @@ const VCPU_OP: usize = 24;
 const SCHED_OP: usize = 29;
 const EVENT_CHANNEL_OP: usize = 32;
 const HVM_OP: usize = 34;
-
-/// Calls hypercall `number` with up to four arguments.
-///
-/// # Safety
-/// The hypercall must not touch memory in a way that Rust would not expect of a foreign function given these arguments.
-unsafe fn call(number: usize, arguments: [usize; 4]) -> i64 {
-    let entry = (&raw const start::hypercall_page) as usize + number * 32;
-    let value: i64;
-    // SAFETY: the entry keeps every register but those named here; the rest is the caller's promise.
-    unsafe {
-        asm!(
-            "call {entry}",
-            entry = in(reg) entry,
-            inlateout("rdi") arguments[0] => _,
-            inlateout("rsi") arguments[1] => _,
-            inlateout("rdx") arguments[2] => _,
-            inlateout("r10") arguments[3] => _,
-            lateout("r8") _,
-            lateout("r9") _,
-            lateout("rcx") _,
-            lateout("r11") _,
-            lateout("rax") value,
-        );
-    }
-    value
-}
-
-global_asm!(
-    r#"
-    .text
-    .code64
-    .globl compat_tmem_op
-compat_tmem_op:                         # edi = argument; a PVH guest's, from 32-bit code
-    pushq %rbx
-    pushq %rbp
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    movl %edi, %ebx
-    pushq ${code32}
-    leaq 1f(%rip), %rax
-    pushq %rax
-    lretq
-    .code32
-1:  movl $(hypercall_page + 32 * {tmem}), %eax
-    call *%eax
-    ljmp ${code64}, $2f
-    .code64
-2:  popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbp
-    popq %rbx
-    cltq
-    retq
-    "#,
-    code32 = const start::PVH_CODE32,
-    code64 = const start::PVH_CODE64,
-    tmem = const hypercall_abi::HYPERCALL,
-    options(att_syntax)
-);
-
-unsafe extern "C" {
-    fn compat_tmem_op(argument: u32) -> i64;
-}
 
 /// `tmem_op` with the 64-bit layout at `argument`, which may be any address at all: refusing bad ones is Xen's part.
 pub fn tmem(argument: u64) -> i64 {
@@ -94,12 +25,6 @@ pub fn tmem(argument: u64) -> i64 {
     }
 }
 
-/// `tmem_op` as a 32-bit caller makes it, with the compat layout at `argument`. PVH only.
-pub fn tmem_compat(argument: u32) -> i64 {
-    // SAFETY: as for `tmem`; code, stack and GDT lie below 4 GiB and are mapped one to one.
-    unsafe { compat_tmem_op(argument) }
-}
-
 /// An entry of a PV guest's virtual IDT (`struct trap_info`).
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -107,7 +32,7 @@ pub struct TrapInfo {
     pub vector: u8,
     pub flags: u8,
     pub selector: u16,
-    pub address: u64,
+    pub address: usize,
 }
 
 /// Gives Xen a PV guest's exception handlers; the table ends with a zero address.
@@ -117,18 +42,18 @@ pub fn set_trap_table(table: &[TrapInfo]) -> i64 {
 }
 
 /// Gives frames of the guest's own back to Xen (ballooning); how many it took.
-pub fn decrease_reservation(frames: &[u64]) -> i64 {
+pub fn decrease_reservation(frames: &[usize]) -> i64 {
     #[repr(C)]
     struct Reservation {
-        extents: *const u64,
-        count: u64,
+        extents: *const usize,
+        count: usize,
         order: u32,
         flags: u32,
         domain: u16,
     }
     let reservation = Reservation {
         extents: frames.as_ptr(),
-        count: frames.len() as u64,
+        count: frames.len(),
         order: 0,
         flags: 0,
         domain: DOMID_SELF,
@@ -151,13 +76,14 @@ pub fn maximum_ram_page() -> i64 {
 /// Puts a page-table entry in place for `address` (PV). Zero unmaps it.
 pub fn update_va_mapping(address: u64, entry: u64) -> i64 {
     const INVLPG: usize = 2;
+    let address = address as usize;
+    let arguments = if cfg!(target_pointer_width = "32") {
+        [address, entry as usize, (entry >> 32) as usize, INVLPG]
+    } else {
+        [address, entry as usize, INVLPG, 0]
+    };
     // SAFETY: callers change only pages that Rust doesn't know of, or no longer uses.
-    unsafe {
-        call(
-            UPDATE_VA_MAPPING,
-            [address as usize, entry as usize, INVLPG, 0],
-        )
-    }
+    unsafe { call(UPDATE_VA_MAPPING, arguments) }
 }
 
 /// Writes to Xen's own console: the host's for dom0, else only a debugging hypervisor shows it.

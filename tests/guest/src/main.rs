@@ -11,17 +11,20 @@
 //!     -Zbuild-std=core,compiler_builtins -Zbuild-std-features=compiler-builtins-mem
 //! ```
 //!
-//! Compiled for a system with an operating system, it is only there for `cargo clippy` to read.
+//! The PV32 image is built with `--target i586-unknown-linux-gnu`, of which only the instruction set counts, and with
+//! `-Clink-arg=-melf_i386` instead of the code model.
+//!
+//! Compiled for an ordinary 64-bit system, it is only there for `cargo clippy` to read.
 
-#![cfg_attr(target_os = "none", no_std, no_main)]
-#![cfg_attr(not(target_os = "none"), allow(dead_code))]
+#![cfg_attr(kernel, no_std, no_main)]
+#![cfg_attr(not(kernel), allow(dead_code))]
 
+mod arch;
 mod console;
 mod domain;
 mod hypercall;
 mod page;
 mod report;
-mod start;
 mod suite_data;
 mod suite_matrix;
 mod suite_pressure;
@@ -41,7 +44,7 @@ const SUITES: [(&str, fn()); 4] = [
     ("smp", suite_smp::run),
 ];
 
-/// The first vCPU's way in, from [`start`].
+/// The first vCPU's way in, from [`arch`].
 pub extern "C" fn kernel(platform: u32, start_info: u64) -> ! {
     let platform = if platform == 0 {
         Platform::Pv
@@ -58,7 +61,7 @@ pub extern "C" fn kernel(platform: u32, start_info: u64) -> ! {
         "tmem-test-guest: {platform:?}, vCPUs: {vcpus}, arguments: {}",
         domain.command_line
     );
-    if domain.argument("layout") == Some("compat") {
+    if cfg!(target_arch = "x86") || domain.argument("layout") == Some("compat") {
         tmem::speak_compat();
     }
 
@@ -85,7 +88,7 @@ pub extern "C" fn kernel(platform: u32, start_info: u64) -> ! {
     report::finish()
 }
 
-#[cfg(target_os = "none")]
+#[cfg(kernel)]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo) -> ! {
     match info.location() {
@@ -94,7 +97,7 @@ fn panic(info: &core::panic::PanicInfo) -> ! {
     }
 }
 
-#[cfg(not(target_os = "none"))]
+#[cfg(not(kernel))]
 fn main() {
     panic!("this is a kernel: build it for x86_64-unknown-none and start it with Xen");
 }

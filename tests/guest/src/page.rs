@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain;
-use crate::start::MAX_VCPUS;
+use crate::vcpu::MAX_VCPUS;
 
 /// Words of eight bytes in a page.
 pub const WORDS: usize = 512;

@@ -8,6 +8,7 @@ use hypercall_abi::{Command, CompatOp, DONE, Errno, NativeOp, Op, POOLS_PER_CLIE
 use zerocopy::Unaligned;
 use zerocopy::byteorder::little_endian::U32;
 
+use crate::arch;
 use crate::console::say;
 use crate::domain::{self, Platform};
 use crate::hypercall;
@@ -19,10 +20,10 @@ static COMPAT: AtomicBool = AtomicBool::new(false);
 /// Makes all further calls from 32-bit code and with the 32-bit layout.
 ///
 /// # Panics
-/// If the guest is not PVH: a PV guest has no 32-bit code segment of which Xen would take such a call.
+/// If the guest is PV64: Xen takes such calls from PV32 and PVH guests only.
 pub fn speak_compat() {
     assert!(
-        domain::get().platform == Platform::Pvh,
+        cfg!(target_arch = "x86") || domain::get().platform == Platform::Pvh,
         "layout=compat takes a PVH guest"
     );
     COMPAT.store(true, Ordering::Relaxed);
@@ -247,13 +248,13 @@ fn submit(op: &NativeOp) -> Code {
 }
 
 fn submit_compat(op: &CompatOp) -> Code {
-    Code(hypercall::tmem_compat((&raw const *op) as u64 as u32))
+    Code(arch::tmem_compat((&raw const *op) as u64 as u32))
 }
 
 /// The call with any argument pointer.
 pub fn with_argument_at(address: u64) -> Code {
     Code(if speaks_compat() {
-        hypercall::tmem_compat(address as u32)
+        arch::tmem_compat(address as u32)
     } else {
         hypercall::tmem(address)
     })

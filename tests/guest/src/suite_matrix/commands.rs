@@ -122,6 +122,7 @@ fn argument_pointers() {
         ("starts in an unmapped page", 4096 - 20),
         ("a device's registers", 0xfee0_0000),
         ("no memory there", 0xf000_0000),
+        ("in Xen's area for a PV guest", 0xffff_f000),
         ("all ones", 0xffff_ffff),
     ];
     let pointers: &[(&str, u64)] = if tmem::speaks_compat() {

@@ -148,7 +148,7 @@ fn ballooned_frame() {
     }
     check!(
         1,
-        hypercall::decrease_reservation(&[frame]),
+        hypercall::decrease_reservation(&[frame as usize]),
         "ballooned/gave a frame back"
     );
     for kind in Kind::ALL {

@@ -13,10 +13,7 @@
 
 use core::arch::global_asm;
 
-/// Bytes of stack that each vCPU has.
-pub const STACK_BYTES: usize = 64 << 10;
-/// Most vCPUs that the kernel has stacks for.
-pub const MAX_VCPUS: usize = 4;
+use crate::vcpu::STACK_BYTES;
 
 /// 64-bit code segment of the kernel's own GDT (PVH).
 pub const PVH_CODE64: u16 = 0x08;
