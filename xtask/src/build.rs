@@ -2,23 +2,22 @@
 //! Everything that boots.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use anyhow::Result;
 
 use crate::dom0::Dom0;
 use crate::packages;
 use crate::places::short;
-use crate::toolchain;
+use crate::toolchain::{self, Kernels, Library};
 use crate::xen::{self, Xen};
 
 /// What it takes to boot.
 pub struct Built {
     pub xen: Xen,
     /// The Rust library in it.
-    pub library: PathBuf,
-    /// The test guest's kernel.
-    pub guest: PathBuf,
+    pub library: Library,
+    /// The test guest's kernels.
+    pub kernels: Kernels,
     pub dom0: Dom0,
 }
 
@@ -34,11 +33,11 @@ pub fn everything() -> Result<Built> {
         toolchain::description()
     );
     let library = toolchain::build_library()?;
-    let guest = toolchain::build_guest()?;
+    let kernels = toolchain::build_kernels()?;
     Ok(Built {
-        xen: xen::build(&library)?,
+        xen: xen::build(&library.object)?,
         library,
-        guest,
+        kernels,
         dom0: Dom0::build()?,
     })
 }
@@ -47,7 +46,7 @@ impl fmt::Display for Built {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Xen with tmem  {}", short(&self.xen.compressed))?;
         writeln!(f, "  its symbols  {}", short(&self.xen.symbols))?;
-        writeln!(f, "  its library  {}", short(&self.library))?;
-        write!(f, "test guest     {}", short(&self.guest))
+        writeln!(f, "  its library  {}", short(&self.library.object))?;
+        write!(f, "test guest     {}", short(&self.kernels.wide))
     }
 }

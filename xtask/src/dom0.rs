@@ -17,6 +17,7 @@ use crate::places;
 use crate::qemu::{Boot, Machine};
 use crate::stamp::Inputs;
 use crate::step::{self, Step, output};
+use crate::toolchain::Kernels;
 
 /// What dom0 is made of, besides a kernel.
 const PACKAGES: &[&str] = &[
@@ -132,12 +133,13 @@ impl Dom0 {
     ///
     /// # Errors
     /// If the host does not get to its end. A guest that fails is no error here.
-    pub fn visit(&self, what: &str, xen: &Path, guest: &Path, host: &Host) -> Result<Visit> {
+    pub fn visit(&self, what: &str, xen: &Path, kernels: &Kernels, host: &Host) -> Result<Visit> {
         let tree = places::build(&format!("dom0/{}", host.name));
         packages::clear(&tree)?;
         let home = tree.join("host");
         fs::create_dir(&home)?;
-        fs::copy(guest, home.join("kernel")).context("the test guest's kernel")?;
+        fs::copy(&kernels.wide, home.join("wide")).context("the test guest's kernel")?;
+        fs::copy(&kernels.narrow, home.join("narrow")).context("the test guest's kernel")?;
         let mut rounds = String::new();
         let mut number = 0;
         for round in &host.rounds {
@@ -145,7 +147,7 @@ impl Dom0 {
                 number += 1;
                 fs::write(
                     home.join(format!("{}.cfg", guest.name)),
-                    guest.configuration(number, "/host/kernel"),
+                    guest.configuration(number),
                 )?;
                 writeln!(
                     rounds,

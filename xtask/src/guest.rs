@@ -8,16 +8,26 @@ use std::fmt::Write;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Paravirtualised, 64 bits.
-    Pv,
+    Pv64,
+    /// Paravirtualised, 32 bits.
+    Pv32,
     /// In a hardware virtual machine without emulated devices.
     Pvh,
 }
 
 impl Kind {
+    /// Which kernel boots so, as dom0 has it.
+    fn kernel(self) -> &'static str {
+        match self {
+            Self::Pv64 | Self::Pvh => "/host/wide",
+            Self::Pv32 => "/host/narrow",
+        }
+    }
+
     /// As `xl` wants it.
     fn xl_type(self) -> &'static str {
         match self {
-            Self::Pv => "pv",
+            Self::Pv64 | Self::Pv32 => "pv",
             Self::Pvh => "pvh",
         }
     }
@@ -49,7 +59,7 @@ impl Guest {
     }
 
     /// The configuration that `xl create` reads; `number` tells guests apart.
-    pub fn configuration(&self, number: usize, kernel: &str) -> String {
+    pub fn configuration(&self, number: usize) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = write!(
@@ -60,6 +70,7 @@ impl Guest {
              on_poweroff=\"destroy\"\non_reboot=\"destroy\"\non_crash=\"destroy\"\n",
             name = self.name,
             kind = self.kind.xl_type(),
+            kernel = self.kind.kernel(),
             arguments = self.arguments,
             memory = self.memory,
             vcpus = self.vcpus,

@@ -30,17 +30,18 @@ pub fn run() -> Result<bool> {
     let visit = built.dom0.visit(
         "boot a host and its guests",
         &built.xen.image,
-        &built.guest,
+        &built.kernels,
         &Host {
             name: "run",
             memory: 640,
             cpus: 2,
             options: "tmem=1",
             rounds: vec![
-                vec![Guest::new("pv64", Kind::Pv, 2, "balloon=16")],
+                vec![Guest::new("pv64", Kind::Pv64, 2, "balloon=16")],
+                vec![Guest::new("pv32", Kind::Pv32, 2, "balloon=16")],
                 vec![Guest::new("pvh", Kind::Pvh, 2, "balloon=16")],
                 vec![
-                    Guest::new("pv64-crowded", Kind::Pv, 1, "balloon=16 crowded=1"),
+                    Guest::new("pv64-crowded", Kind::Pv64, 1, "balloon=16 crowded=1"),
                     Guest::new("pvh-crowded", Kind::Pvh, 1, "balloon=16 crowded=1"),
                 ],
             ],

@@ -100,7 +100,7 @@ pub fn run() -> Result<bool> {
         ],
     ));
     if let Some(built) = tally.check(build::everything()) {
-        let report = tally.check(library_check::check(&built.library));
+        let report = tally.check(library_check::check(&built.library.archive));
         if let Some(report) = report {
             println!("           library: {report}");
         }
@@ -145,9 +145,9 @@ fn alone(tally: &mut Tally, built: &Built) {
             cpus: vcpus,
             xen: &built.xen.image,
             options: &format!("tmem=1 dom0_mem=64M,max:128M dom0_max_vcpus={vcpus}"),
-            modules: &[(&built.guest, "")],
+            modules: &[(&built.kernels.wide, "")],
             end: None,
-            limit: Duration::from_secs(240),
+            limit: Duration::from_mins(4),
         }
         .boot(&format!("boot the test guest as dom0 on {vcpus} vCPU"));
         if let Some(boot) = tally.check(boot) {
@@ -158,23 +158,24 @@ fn alone(tally: &mut Tally, built: &Built) {
 
 /// The test guest as PV and PVH under a Debian dom0, where memory is plenty and where it is short.
 fn hosts(tally: &mut Tally, built: &Built) {
-    let four = |arguments: &str| {
+    let every_kind = |arguments: &str| {
         [
-            ("pv64-1", Kind::Pv, 1),
-            ("pv64-2", Kind::Pv, 2),
+            ("pv64-1", Kind::Pv64, 1),
+            ("pv64-2", Kind::Pv64, 2),
+            ("pv32-2", Kind::Pv32, 2),
             ("pvh-1", Kind::Pvh, 1),
             ("pvh-2", Kind::Pvh, 2),
         ]
         .map(|(name, kind, vcpus)| vec![Guest::new(name, kind, vcpus, arguments)])
         .to_vec()
     };
-    let mut plenty = four("suite=matrix+data+smp");
+    let mut plenty = every_kind("suite=matrix+data+smp");
     let compat = "layout=compat suite=matrix+data";
     plenty.push(vec![Guest::new("pvh-compat", Kind::Pvh, 1, compat)]);
-    let mut short = four("balloon=16");
+    let mut short = every_kind("balloon=16");
     let crowded = "balloon=16 crowded=1";
     short.push(vec![
-        Guest::new("pv64-crowded", Kind::Pv, 2, crowded),
+        Guest::new("pv64-crowded", Kind::Pv64, 2, crowded),
         Guest::new("pvh-crowded", Kind::Pvh, 2, crowded),
     ]);
     for (name, memory, rounds) in [("host-plenty", 1024, plenty), ("host-short", 544, short)] {
@@ -188,7 +189,7 @@ fn hosts(tally: &mut Tally, built: &Built) {
         let what = format!("boot {name}, {memory} MiB, and its guests");
         let visit = built
             .dom0
-            .visit(&what, &built.xen.image, &built.guest, &host);
+            .visit(&what, &built.xen.image, &built.kernels, &host);
         if let Some(visit) = tally.check(visit) {
             for (guest, outcome) in &visit.outcomes {
                 tally.guest(&format!("{name}/{guest}"), outcome);

@@ -6,11 +6,12 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::library_check;
 use crate::places;
 use crate::step::{self, output};
 
 /// The target: no SSE, no red zone, no operating system.
-pub const TARGET: &str = "x86_64-unknown-none";
+const TARGET: &str = "x86_64-unknown-none";
 
 /// As Xen's own C is built: branch tracking, thunks for returns and indirect branches, nothing
 /// that needs a global offset table.
@@ -19,8 +20,7 @@ const HYPERVISOR_FLAGS: &str = "-Zcf-protection=branch -Zretpoline-external-thun
     -Zdirect-access-external-data=yes -Zplt=yes -Crelocation-model=pic";
 
 /// A kernel that runs where it is linked to, without a C compiler's start-up code.
-const GUEST_FLAGS: &str =
-    "-Crelocation-model=static -Ccode-model=small -Clinker=ld -Clinker-flavor=ld";
+const GUEST_FLAGS: &str = "-Crelocation-model=static -Clinker=ld -Clinker-flavor=ld";
 
 /// Where Debian's compiler lies.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
@@ -58,13 +58,21 @@ pub fn description() -> String {
     format!("{} ({whose})", version.trim())
 }
 
-/// Builds the library that joins Xen's link; returns the archive.
+/// The library that joins Xen's link.
+pub struct Library {
+    /// As Cargo makes it.
+    pub archive: PathBuf,
+    /// What its exports reach, and nothing else: this is linked.
+    pub object: PathBuf,
+}
+
+/// Builds the library that joins Xen's link.
 ///
 /// # Errors
 /// If it does not compile.
-pub fn build_library() -> Result<PathBuf> {
-    let target = places::build("target/xen");
-    let mut cargo = cargo("rustc", &target);
+pub fn build_library() -> Result<Library> {
+    let home = places::build("target/xen");
+    let mut cargo = cargo("rustc", TARGET, &home);
     // The static library alone: beside an rlib Cargo would not optimise it as a whole.
     cargo
         .args(["--package", "tmem-xen-shim"])
@@ -76,30 +84,53 @@ pub fn build_library() -> Result<PathBuf> {
         &mut cargo,
         "Its source is in tmem-xen-shim/ and tmem-core/.",
     )?;
-    Ok(target.join(TARGET).join("release/libtmem_xen_shim.a"))
+    let library = Library {
+        archive: home.join(TARGET).join("release/libtmem_xen_shim.a"),
+        object: places::build("tmem-rs.o"),
+    };
+    library_check::link(&library.archive, &library.object)?;
+    Ok(library)
 }
 
-/// Builds the test guest's kernel; returns the image, which boots as PV and as PVH.
+/// The test guest's kernels.
+pub struct Kernels {
+    /// Boots as PV64 and as PVH.
+    pub wide: PathBuf,
+    /// Boots as PV32.
+    pub narrow: PathBuf,
+}
+
+/// Builds the test guest's kernels.
 ///
 /// # Errors
-/// If it does not compile.
-pub fn build_guest() -> Result<PathBuf> {
-    let target = places::build("target/guest");
-    let mut cargo = cargo("build", &target);
+/// If one does not compile.
+pub fn build_kernels() -> Result<Kernels> {
+    Ok(Kernels {
+        wide: build_kernel("64", TARGET, "-Ccode-model=small")?,
+        // Only the instruction set counts, not the operating system.
+        narrow: build_kernel("32", "i586-unknown-linux-gnu", "-Clink-arg=-melf_i386")?,
+    })
+}
+
+fn build_kernel(bits: &str, target: &str, flag: &str) -> Result<PathBuf> {
+    let home = places::build("target/guest");
+    let mut cargo = cargo("build", target, &home);
     cargo
         .args(["--package", "tmem-test-guest"])
-        .env("RUSTFLAGS", GUEST_FLAGS);
+        // Xen has a memcpy of its own, the guest has not.
+        .arg("-Zbuild-std-features=compiler-builtins-mem")
+        .env("RUSTFLAGS", format!("{GUEST_FLAGS} {flag}"));
     step::run(
-        "build the test guest",
-        "guest",
+        &format!("build the test guest, {bits} bits"),
+        &format!("guest-{bits}"),
         &mut cargo,
         "Its source is in tests/guest/.",
     )?;
-    Ok(target.join(TARGET).join("release/tmem-test-guest"))
+    Ok(home.join(target).join("release/tmem-test-guest"))
 }
 
-/// A release build for the bare target, the core library included.
-fn cargo(command: &str, target: &Path) -> Command {
+/// A release build of code without an operating system, the core library included.
+fn cargo(command: &str, target: &str, home: &Path) -> Command {
     let mut cargo = if rustup_has_core_source() {
         Command::new("cargo")
     } else {
@@ -110,11 +141,10 @@ fn cargo(command: &str, target: &Path) -> Command {
     cargo
         .current_dir(places::root())
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_TARGET_DIR", home)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTC_WRAPPER")
-        .args([command, "--release", "--target", TARGET])
-        .args(["-Zbuild-std=core,compiler_builtins"])
-        .args(["-Zbuild-std-features=compiler-builtins-mem"]);
+        .args([command, "--release", "--target", target])
+        .args(["-Zbuild-std=core,compiler_builtins"]);
     cargo
 }

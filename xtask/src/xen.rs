@@ -34,11 +34,11 @@ pub struct Xen {
     pub symbols: PathBuf,
 }
 
-/// Builds the hypervisor around the library in `archive`.
+/// Builds the hypervisor around the Rust library in `object`.
 ///
 /// # Errors
 /// If the source can't be had, a patch does not apply or something does not compile.
-pub fn build(archive: &Path) -> Result<Xen> {
+pub fn build(object: &Path) -> Result<Xen> {
     let source = source()?;
     let home = places::build("xen/tmem");
     let xen = Xen {
@@ -50,7 +50,7 @@ pub fn build(archive: &Path) -> Result<Xen> {
         .files(&places::root().join("xen-patches/config"))?
         .files(&places::root().join("c-glue"))?
         .files(&library_header()?)?
-        .files(archive)?
+        .files(object)?
         .stamp("xen");
     if stamp.is_fresh() && xen.compressed.exists() && xen.image.exists() {
         step::reuse("build Xen");
@@ -58,7 +58,7 @@ pub fn build(archive: &Path) -> Result<Xen> {
     }
     configure(&source, &home, true)?;
     fs::create_dir_all(home.join("common/tmem"))?;
-    copy_changed(archive, &home.join("common/tmem/libtmem_xen_shim.a"))?;
+    copy_changed(object, &home.join("common/tmem/tmem-rs.o"))?;
     step::run(
         "build Xen",
         "xen",
