@@ -264,6 +264,7 @@ fn ephemeral(most: u32) {
 
     // A second put of a page that may or may not be there still.
     let mut twice = Outcome::default();
+    let checked = put.div_ceil(97);
     for i in (0..put).step_by(97) {
         let handle = handle_of(pool, i);
         Content::Random.fill(page, !handle.seed());
@@ -277,8 +278,8 @@ fn ephemeral(most: u32) {
         }
     }
     check!(
-        Outcome::all_right(twice.right),
-        twice,
+        Outcome::all_right(checked),
+        twice.forgiving(Kind::Ephemeral),
         "ephemeral/put again brings the second data"
     );
 
@@ -298,7 +299,7 @@ fn ephemeral(most: u32) {
     );
     report::holds(
         format_args!("pressure/ephemeral/most pages are left"),
-        left.right > put / 2,
+        left.right > put / 2 || Kind::Ephemeral.may_vanish(),
         format_args!("more than {}", put / 2),
         format_args!("{left:?}"),
     );

@@ -96,6 +96,11 @@ impl Kind {
         code.0 as i32
     }
 
+    /// Whether a page may be missing because other guests took its room.
+    pub fn may_vanish(self) -> bool {
+        self != Self::Persistent && domain::get().argument("crowded").is_some()
+    }
+
     /// Whether a GET that hits leaves the page in the pool.
     pub fn get_leaves(self) -> bool {
         self == Self::Persistent

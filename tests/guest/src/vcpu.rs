@@ -35,22 +35,33 @@ static RUNNING: AtomicUsize = AtomicUsize::new(1);
 const PATIENCE_SECONDS: u64 = 120;
 
 /// Starts every vCPU that the domain has, up to [`MAX_VCPUS`], and says how many run.
+///
+/// # Panics
+/// If one that is there does not start.
 pub fn start_all() -> usize {
     while RUNNING.load(Ordering::Relaxed) < MAX_VCPUS {
         let number = RUNNING.load(Ordering::Relaxed);
         // Negative: there is no such vCPU.
-        if hypercall::vcpu_is_up(number) != 0 || !start_one(number) {
+        if hypercall::vcpu_is_up(number) != 0 {
             break;
         }
+        let code = start_one(number);
+        assert!(code == 0, "vCPU {number} does not start: {code}");
         RUNNING.fetch_add(1, Ordering::Relaxed);
     }
     RUNNING.load(Ordering::Relaxed)
 }
 
-fn start_one(number: usize) -> bool {
+/// Zero, or Xen's error.
+fn start_one(number: usize) -> i64 {
     let stack = STACKS[number].0.get() as usize + STACK_BYTES;
     // SAFETY: the stack is the vCPU's own; it is started once it is initialised.
-    unsafe { arch::initialise_vcpu(number, stack) == 0 && hypercall::vcpu_up(number) == 0 }
+    unsafe {
+        match arch::initialise_vcpu(number, stack) {
+            0 => hypercall::vcpu_up(number),
+            code => code,
+        }
+    }
 }
 
 /// What a further vCPU does: wait for work, do it, say so.

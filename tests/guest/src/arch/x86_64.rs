@@ -3,7 +3,9 @@
 
 mod start;
 
-use core::arch::{asm, global_asm};
+use core::arch::asm;
+#[cfg(kernel)]
+use core::arch::global_asm;
 
 use spin::Once;
 use spin::mutex::SpinMutex;
@@ -52,6 +54,7 @@ pub unsafe fn call(number: usize, arguments: [usize; 4]) -> i64 {
     value
 }
 
+#[cfg(kernel)]
 global_asm!(
     r#"
     .text
@@ -99,6 +102,7 @@ pub fn tmem_compat(argument: u32) -> i64 {
     unsafe { compat_tmem_op(argument) }
 }
 
+#[cfg(kernel)]
 global_asm!(
     r#"
     .text

@@ -11,8 +11,10 @@
 //!
 //! The notes tell Xen about both; which one is used is the domain's type.
 
+#[cfg(kernel)]
 use core::arch::global_asm;
 
+#[cfg(kernel)]
 use crate::vcpu::STACK_BYTES;
 
 /// 64-bit code segment of the kernel's own GDT (PVH).
@@ -22,6 +24,7 @@ pub const PVH_CODE32: u16 = 0x18;
 /// Flat data segment of the kernel's own GDT (PVH).
 pub const PVH_DATA: u16 = 0x10;
 
+#[cfg(kernel)]
 global_asm!(
     r#"
     # Notes: name size, description size, type, "Xen", description.
