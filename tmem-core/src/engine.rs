@@ -1,100 +1,636 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! API sketch; the engine lands here.
-#![allow(unused_variables, missing_docs, clippy::todo, clippy::missing_errors_doc, clippy::must_use_candidate)]
+//! What guests and the host ask of tmem.
 
-use core::marker::PhantomData;
-use crate::host::Host;
+use core::sync::atomic::Ordering;
 
-/// Most pools that one client may have.
+use spin::mutex::SpinMutex;
+
+use crate::client::{Body, Client, EPHEMERAL, PERSISTENT, Slot, State};
+use crate::compress::{Form, Scratch};
+use crate::counted::Counted;
+use crate::frame::Shortage;
+use crate::hash::Key;
+use crate::host::{BadFrame, Host};
+use crate::registry::Registry;
+use crate::shard::{Context, Cursor, ObjectName, PutError};
+use crate::stats::{Count, PoolStats};
+use crate::store::{Cell, Store};
+
+/// Pools that one client may have.
 pub const POOLS_PER_CLIENT: usize = 16;
+
+/// Shared pools that the host may have.
+pub const SHARED_POOLS: usize = 16;
+
+/// A shared pool's name.
+pub type Uuid = [u64; 2];
 
 /// The host's number for a client (in Xen, the domain id).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId(pub u16);
 
-/// A client's number for one of its pools: below `POOLS_PER_CLIENT`.
+/// A client's number for one of its pools: below [`POOLS_PER_CLIENT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolId(u8);
+
 impl PoolId {
     /// `None` if no client can have such a pool.
-    pub fn new(id: u32) -> Option<Self> { if id < POOLS_PER_CLIENT as u32 { Some(Self(id as u8)) } else { None } }
-    pub fn get(self) -> u32 { u32::from(self.0) }
+    #[must_use]
+    pub fn new(id: u32) -> Option<Self> {
+        (id < POOLS_PER_CLIENT as u32).then_some(Self(id as u8))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0.into()
+    }
+
+    /// All numbers that a pool may have.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..POOLS_PER_CLIENT as u8).map(Self)
+    }
 }
 
 /// An object's name inside its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
 pub struct Oid(pub [u64; 3]);
 
+/// What a new pool should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
+    /// Private; pages may vanish.
     Ephemeral,
+    /// Private; pages stay.
     Persistent,
-    /// Shared under a uuid if the administrator allowed that, else private ephemeral.
-    SharedEphemeral([u64; 2]),
+    /// Shared under that name if the administrator allowed it, else private. Pages may vanish.
+    SharedEphemeral(Uuid),
 }
 
+/// Why something was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The client has no such pool.
     NoPool,
-    /// The client has its 16 pools, or the host its shared ones.
+    /// The client has all the pools it may have, or the host all its shared ones.
     TooManyPools,
     /// A get from a pool that holds no page at all.
     EmptyPool,
-    /// The client is frozen and the page is new (or: flushed all the same).
+    /// The client is frozen: a new page was not taken; a flush was done all the same.
     Frozen,
-    /// No memory for a new page: quota, or nothing left to evict.
+    /// No memory for a new page or pool: the client is at its quota, or nothing is left to evict.
     NoMemory,
     /// No memory for a page's second version; the first is gone.
     NoSpace,
-    /// The guest's frame can't be read or written.
+    /// The guest's frame cannot be read or written. After a put, no version of the page is left.
     BadFrame,
 }
 
 /// Whether a long operation is over; if not, call it again with the same arguments.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress { Done, More }
-
-#[derive(Clone, Copy, Debug)]
-pub struct Config { pub compress: bool, pub dedup: bool }
-
-/// A reference to a client; clones count.
-pub struct Client<H: Host>(PhantomData<H>);
-
-pub struct Engine<H: Host> { host: H }
-
-impl<H: Host> Engine<H> {
-    pub fn new(host: H, config: Config) -> Self { Self { host } }
-    pub fn host(&self) -> &H { &self.host }
-    /// Finds or makes the client.
-    pub fn client(&self, id: ClientId, account: H::Account, vcpus: u32) -> Result<Client<H>, Error> { todo!() }
-    pub fn new_pool(&self, client: &Client<H>, kind: PoolKind) -> Result<PoolId, Error> { todo!() }
-    /// `Err(NoPool)` if it was not there. `More`: call again.
-    pub fn destroy_pool(&self, client: &Client<H>, pool: PoolId) -> Result<Progress, Error> { todo!() }
-    /// Whether the client has that pool.
-    pub fn has_pool(&self, client: &Client<H>, pool: PoolId) -> bool { todo!() }
-    pub fn put(&self, client: &Client<H>, pool: PoolId, oid: Oid, index: u32, from: H::GuestFrame) -> Result<(), Error> { todo!() }
-    /// Whether it was there.
-    pub fn get(&self, client: &Client<H>, pool: PoolId, oid: Oid, index: u32, to: H::GuestFrame) -> Result<bool, Error> { todo!() }
-    pub fn flush_page(&self, client: &Client<H>, pool: PoolId, oid: Oid, index: u32) -> Result<(), Error> { todo!() }
-    pub fn flush_object(&self, client: &Client<H>, pool: PoolId, oid: Oid) -> Result<Progress, Error> { todo!() }
-    /// Takes everything of the client away. No other call with this client may run meanwhile or come after `Done`,
-    /// which also drops the registry's own reference.
-    pub fn destroy_client(&self, client: &Client<H>) -> Progress { todo!() }
-    /// Frees up to `frames` frames of ephemeral data; returns how many.
-    pub fn relinquish(&self, frames: u64) -> u64 { todo!() }
-    /// Frames that `relinquish` could free.
-    pub fn freeable(&self) -> u64 { todo!() }
+pub enum Progress {
+    /// It is over.
+    Done,
+    /// There is more to do.
+    More,
 }
 
-impl<H: Host> Client<H> {
-    /// For keeping a client behind a C pointer.
-    pub fn into_raw(self) -> *const () { todo!() }
-    /// # Safety
-    /// `raw` came from `into_raw`, once for each `into_raw`.
-    pub unsafe fn from_raw(raw: *const ()) -> Self { todo!() }
-    /// # Safety
-    /// `raw` came from `into_raw` and was not yet taken by `from_raw` again.
-    pub unsafe fn borrow_raw<'a>(raw: *const ()) -> core::mem::ManuallyDrop<Self> { todo!() }
+/// What the administrator chose at boot.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Compress pages.
+    pub compress: bool,
+    /// Keep equal pages of a client once.
+    pub dedup: bool,
+}
+
+/// Times that a put makes room before it gives up.
+const TRIES: u32 = 8;
+
+/// Frames that a put makes room for at once, so that its next ones need not.
+const ROOM: u64 = 8;
+
+/// Nanoseconds, as a power of two, in a tick of the pages' age. The 32-bit count goes round after 78 hours; a page older
+/// than that may be taken for a younger one.
+const TICK: u32 = 16;
+
+/// The store: all clients, their pools, and the host it runs on.
+pub struct Engine<H: Host> {
+    host: H,
+    key: Key,
+    config: Config,
+    registry: SpinMutex<Registry<H>>,
+}
+
+impl<H: Host> Engine<H> {
+    /// An empty store.
+    #[must_use]
+    pub fn new(host: H, config: Config) -> Self {
+        let key = Key::new(host.seed());
+        Self {
+            host,
+            key,
+            config,
+            registry: SpinMutex::new(Registry::new()),
+        }
+    }
+
+    /// The machine under it.
+    pub fn host(&self) -> &H {
+        &self.host
+    }
+
+    /// Finds or makes the client. `account` is whom its persistent frames are charged to; up to `vcpus` calls for it may
+    /// run at once without waiting for each other much.
+    ///
+    /// # Errors
+    /// `NoMemory` if there is no frame for it.
+    pub fn client(
+        &self,
+        id: ClientId,
+        account: H::Account,
+        vcpus: u32,
+    ) -> Result<Client<H>, Error> {
+        let mut registry = self.registry.lock();
+        registry.reap(&self.host);
+        if let Some(body) = registry.find(id) {
+            return Ok(Client::new(body.hold()));
+        }
+        registry
+            .add(&self.host, || {
+                Body::new(id, account, vcpus, self.config.compress)
+            })
+            .map_err(no_memory)
+    }
+
+    /// The client with that number, if there is one.
+    pub fn find_client(&self, id: ClientId) -> Option<Client<H>> {
+        self.registry
+            .lock()
+            .find(id)
+            .map(|body| Client::new(body.hold()))
+    }
+
+    /// Makes a pool.
+    ///
+    /// # Errors
+    /// `TooManyPools`; `NoMemory` if there is no frame for the store's first structures; `NoPool` if the client is dead.
+    pub fn new_pool(&self, client: &Client<H>, kind: PoolKind) -> Result<PoolId, Error> {
+        let body = client.body();
+        let mut control = body.control.lock();
+        if body.dead.load(Ordering::Relaxed) {
+            return Err(Error::NoPool);
+        }
+        let id = PoolId::all()
+            .find(|id| body.slot(*id).state() == State::Free)
+            .ok_or(Error::TooManyPools)?;
+        let number = match kind {
+            PoolKind::Persistent => self.private_store(body, PERSISTENT)?,
+            PoolKind::SharedEphemeral(uuid)
+                if uuid != [u64::MAX; 2] && control.authorised.contains(&Some(uuid)) =>
+            {
+                control.uuids[id.get() as usize % POOLS_PER_CLIENT] = uuid;
+                self.registry.lock().join(&self.host, body, uuid)?
+            }
+            PoolKind::Ephemeral | PoolKind::SharedEphemeral(_) => {
+                self.private_store(body, EPHEMERAL)?
+            }
+        };
+        if let Some(store) = body.store(number)
+            && number <= PERSISTENT
+        {
+            store.reset_stats(id.get() as u8);
+        }
+        body.set_slot(id, State::Live, number);
+        Ok(id)
+    }
+
+    fn private_store(&self, body: &Body<H>, number: usize) -> Result<usize, Error> {
+        if body.store(number).is_none() {
+            let account = (number == PERSISTENT).then_some(body.account);
+            let store = loop {
+                match Store::create(&self.host, number == EPHEMERAL, account, body.vcpus) {
+                    Ok(store) => break store,
+                    Err(Shortage::Memory) if self.relinquish(ROOM) > 0 => {}
+                    Err(shortage) => return Err(no_memory(shortage)),
+                }
+            };
+            body.set_store(number, Counted::new(store));
+        }
+        Ok(number)
+    }
+
+    /// Whether the client has that pool.
+    pub fn has_pool(&self, client: &Client<H>, pool: PoolId) -> bool {
+        client.body().pool(pool).is_ok()
+    }
+
+    /// Takes a pool and its pages away; of a shared pool, the pages that this client put or got last, and all of them if
+    /// nobody else uses it.
+    ///
+    /// # Errors
+    /// `NoPool` if there is none.
+    pub fn destroy_pool(&self, client: &Client<H>, pool: PoolId) -> Result<Progress, Error> {
+        let body = client.body();
+        let mut control = body.control.lock();
+        let slot = body.slot(pool);
+        let purge = &mut control.purges[pool.get() as usize % POOLS_PER_CLIENT];
+        match slot.state() {
+            State::Free => return Err(Error::NoPool),
+            State::Live => {
+                *purge = (0, Cursor::START);
+                body.set_slot(pool, State::Dying, slot.store());
+            }
+            State::Dying => {}
+        }
+        if let Some(store) = body.store(slot.store()) {
+            // The last user of a shared pool takes all of its pages along.
+            let only =
+                (slot.is_shared() && !self.registry.lock().is_last_user(store)).then_some(body.id);
+            let cx = self.context(body);
+            if let Some(cell) = store.cells().nth(purge.0 as usize) {
+                if cell.with(|shard| shard.purge(&cx, slot.number(pool), only, &mut purge.1)) {
+                    *purge = (purge.0 + 1, Cursor::START);
+                }
+                return Ok(Progress::More);
+            }
+            if slot.is_shared() {
+                self.registry.lock().leave(&self.host, store, body.id);
+            }
+        }
+        body.set_slot(pool, State::Free, 0);
+        Ok(Progress::Done)
+    }
+
+    /// Stores the guest's page under that handle, in place of any earlier version.
+    ///
+    /// # Errors
+    /// `NoPool`, `Frozen`, `NoMemory`, `NoSpace`, `BadFrame`. Whatever the error, no later get returns a stale version.
+    pub fn put(
+        &self,
+        client: &Client<H>,
+        pool: PoolId,
+        oid: Oid,
+        index: u32,
+        from: H::GuestFrame,
+    ) -> Result<(), Error> {
+        let body = client.body();
+        let (slot, store) = body.pool(pool)?;
+        let name = self.name(slot, pool, oid);
+        let cell = store.cell(name.hash).ok_or(Error::NoPool)?;
+        let work = Put {
+            engine: self,
+            body,
+            pool,
+            slot,
+            cell,
+            name,
+            index,
+        };
+        self.host
+            .with_scratch(|scratch| match self.host.copy_in(from, &mut scratch.page) {
+                Ok(()) => work.run(store, scratch),
+                Err(BadFrame) => work.forget(Error::BadFrame),
+            })
+    }
+
+    /// Copies the page with that handle to the guest's page and says whether it was there. A private ephemeral page is
+    /// removed by that; others stay.
+    ///
+    /// # Errors
+    /// `NoPool`; `EmptyPool` on a miss in a pool without any page; `BadFrame`, and the page stays.
+    pub fn get(
+        &self,
+        client: &Client<H>,
+        pool: PoolId,
+        oid: Oid,
+        index: u32,
+        to: H::GuestFrame,
+    ) -> Result<bool, Error> {
+        let body = client.body();
+        let (slot, store) = body.pool(pool)?;
+        let name = self.name(slot, pool, oid);
+        let cell = store.cell(name.hash).ok_or(Error::NoPool)?;
+        let take = slot.store() == EPHEMERAL;
+        let cx = self.context(body);
+        let found = self.host.with_scratch(|scratch| {
+            cell.with(|shard| {
+                let found = shard
+                    .get(&cx, name, index, to, take, scratch)
+                    .map_err(|BadFrame| Error::BadFrame)?;
+                shard.stats.add(name.pool, Count::Get);
+                if found && take {
+                    shard.tidy(&cx, scratch);
+                }
+                Ok(found)
+            })
+        })?;
+        if !found && store.is_empty(name.pool) {
+            return Err(Error::EmptyPool);
+        }
+        Ok(found)
+    }
+
+    /// Removes a page; it need not be there.
+    ///
+    /// # Errors
+    /// `NoPool`; `Frozen`, though the page is removed.
+    pub fn flush_page(
+        &self,
+        client: &Client<H>,
+        pool: PoolId,
+        oid: Oid,
+        index: u32,
+    ) -> Result<(), Error> {
+        let body = client.body();
+        let (slot, store) = body.pool(pool)?;
+        let name = self.name(slot, pool, oid);
+        let cell = store.cell(name.hash).ok_or(Error::NoPool)?;
+        let cx = self.context(body);
+        self.host.with_scratch(|scratch| {
+            cell.with(|shard| {
+                shard.stats.add(name.pool, Count::FlushPage);
+                if shard.flush_page(&cx, name, index) {
+                    shard.stats.add(name.pool, Count::FlushPageFound);
+                    shard.tidy(&cx, scratch);
+                }
+            });
+        });
+        unless_frozen(body, ())
+    }
+
+    /// Removes all pages of an object; there need not be any.
+    ///
+    /// # Errors
+    /// `NoPool`; `Frozen`, though the pages are removed.
+    pub fn flush_object(
+        &self,
+        client: &Client<H>,
+        pool: PoolId,
+        oid: Oid,
+    ) -> Result<Progress, Error> {
+        let body = client.body();
+        let (slot, store) = body.pool(pool)?;
+        let name = self.name(slot, pool, oid);
+        let cell = store.cell(name.hash).ok_or(Error::NoPool)?;
+        let cx = self.context(body);
+        let done = self.host.with_scratch(|scratch| {
+            cell.with(|shard| {
+                let (removed, done) = shard.flush_object(&cx, name);
+                for _ in 0..removed {
+                    shard.tidy(&cx, scratch);
+                }
+                if done {
+                    shard.stats.add(name.pool, Count::FlushObject);
+                    if removed > 0 {
+                        shard.stats.add(name.pool, Count::FlushObjectFound);
+                    }
+                }
+                done
+            })
+        });
+        if !done {
+            return Ok(Progress::More);
+        }
+        unless_frozen(body, Progress::Done)
+    }
+
+    /// Takes all pools of the client away, and lets no new ones be made.
+    pub fn destroy_client(&self, client: &Client<H>) -> Progress {
+        let body = client.body();
+        drop(body.control.lock());
+        body.dead.store(true, Ordering::Relaxed);
+        for pool in PoolId::all() {
+            if self.destroy_pool(client, pool) == Ok(Progress::More) {
+                return Progress::More;
+            }
+        }
+        Progress::Done
+    }
+
+    /// Gives a reference up, and the client's last frames with it if it is destroyed and this was the last one.
+    pub fn release(&self, client: Client<H>) {
+        drop(client);
+        self.registry.lock().reap(&self.host);
+    }
+
+    /// Frees up to `frames` frames of ephemeral pages, oldest of the most overweight client first; says how many frames
+    /// the host got back. Less than asked means that there was no more.
+    ///
+    /// To be called without any lock of the engine's, so not from the host's methods.
+    pub fn relinquish(&self, frames: u64) -> u64 {
+        let mut freed = 0;
+        while freed < frames {
+            let Some(step) = self.registry.lock().evict(self, frames - freed) else {
+                break;
+            };
+            freed += step;
+        }
+        freed
+    }
+
+    /// Frames that `relinquish` could free, about.
+    pub fn freeable(&self) -> u64 {
+        self.registry.lock().ephemeral_frames()
+    }
+
+    /// Freezes or thaws a client: a frozen one stores no new pages.
+    pub fn set_frozen(&self, client: &Client<H>, frozen: bool) {
+        client.body().frozen.store(frozen, Ordering::Relaxed);
+    }
+
+    /// Sets a client's share of ephemeral memory, relative to other clients' weights. 0 sets no limit.
+    pub fn set_weight(&self, client: &Client<H>, weight: u32) {
+        client.body().weight.store(weight, Ordering::Relaxed);
+    }
+
+    /// Switches the compression of a client's new pages.
+    pub fn set_compress(&self, client: &Client<H>, compress: bool) {
+        client.body().compress.store(compress, Ordering::Relaxed);
+    }
+
+    /// Lets a client join the shared pool of that name, or no longer; pools it has joined stay.
+    ///
+    /// # Errors
+    /// `TooManyPools` if the client may join 16 pools already.
+    pub fn authorise(&self, client: &Client<H>, uuid: Uuid, allow: bool) -> Result<(), Error> {
+        let mut control = client.body().control.lock();
+        let known = control
+            .authorised
+            .iter()
+            .position(|there| *there == Some(uuid));
+        if allow && known.is_none() {
+            let place = control
+                .authorised
+                .iter_mut()
+                .find(|there| there.is_none())
+                .ok_or(Error::TooManyPools)?;
+            *place = Some(uuid);
+        } else if let Some(place) = known
+            .filter(|_| !allow)
+            .and_then(|known| control.authorised.get_mut(known))
+        {
+            *place = None;
+        }
+        Ok(())
+    }
+
+    /// What happened to a pool since it was made; a shared pool's is that of all its users.
+    ///
+    /// # Errors
+    /// `NoPool`.
+    pub fn pool_stats(&self, client: &Client<H>, pool: PoolId) -> Result<PoolStats, Error> {
+        let (slot, store) = client.body().pool(pool)?;
+        Ok(store.stats(slot.number(pool)))
+    }
+
+    /// Pages that a pool holds.
+    ///
+    /// # Errors
+    /// `NoPool`.
+    pub fn pages(&self, client: &Client<H>, pool: PoolId) -> Result<u64, Error> {
+        let (slot, store) = client.body().pool(pool)?;
+        Ok(store.pages(slot.number(pool)))
+    }
+
+    /// Frames that a client's pages take, ephemeral and persistent, metadata included; shared pools not.
+    pub fn frames(&self, client: &Client<H>) -> (u64, u64) {
+        let frames = |number| client.body().store(number).map_or(0, Store::frames);
+        (frames(EPHEMERAL), frames(PERSISTENT))
+    }
+
+    pub(crate) fn context(&self, body: &Body<H>) -> Context<'_, H> {
+        self.context_for(body.id)
+    }
+
+    pub(crate) fn context_for(&self, client: ClientId) -> Context<'_, H> {
+        Context {
+            host: &self.host,
+            key: self.key,
+            now: (self.host.now() >> TICK) as u32,
+            client,
+        }
+    }
+
+    #[inline]
+    fn name(&self, slot: Slot, pool: PoolId, oid: Oid) -> ObjectName {
+        let pool = slot.number(pool);
+        ObjectName {
+            pool,
+            oid,
+            hash: self.key.object(pool, oid),
+        }
+    }
+}
+
+fn unless_frozen<H: Host, T>(body: &Body<H>, value: T) -> Result<T, Error> {
+    if body.frozen.load(Ordering::Relaxed) {
+        Err(Error::Frozen)
+    } else {
+        Ok(value)
+    }
+}
+
+fn no_memory(_: Shortage) -> Error {
+    Error::NoMemory
+}
+
+/// A put under way, its page copied from the guest.
+struct Put<'a, H: Host> {
+    engine: &'a Engine<H>,
+    body: &'a Body<H>,
+    pool: PoolId,
+    slot: Slot,
+    cell: &'a Cell<H>,
+    name: ObjectName,
+    index: u32,
+}
+
+impl<H: Host> Put<'_, H> {
+    fn run(&self, store: &Store<H>, scratch: &mut Scratch) -> Result<(), Error> {
+        let Self {
+            engine,
+            body,
+            cell,
+            name,
+            index,
+            ..
+        } = *self;
+        let compress = body.compress.load(Ordering::Relaxed) && cell.backoff.may_try(name.hash);
+        let form = scratch.form(compress);
+        if compress {
+            cell.backoff.learn(name.hash, form != Form::Raw);
+        }
+        let frozen = body.frozen.load(Ordering::Relaxed);
+        let cx = engine.context(body);
+        let mut tries = 0;
+        loop {
+            let result = cell.with(|shard| {
+                // The pool may have died since: its purge passes this shard after the slot changed.
+                if body.slot(self.pool) != self.slot {
+                    return Err(Failure::Gone);
+                }
+                if tries == 0 {
+                    shard.stats.add(name.pool, Count::Put);
+                }
+                shard
+                    .put(&cx, name, index, form, scratch, frozen)
+                    .map_err(Failure::Put)
+            });
+            tries += 1;
+            let (shortage, again) = match result {
+                Ok(()) => return Ok(()),
+                Err(Failure::Gone) => return Err(Error::NoPool),
+                Err(Failure::Put(PutError::Frozen)) => return Err(Error::Frozen),
+                Err(Failure::Put(PutError::New(shortage))) => (shortage, false),
+                Err(Failure::Put(PutError::Again(shortage))) => (shortage, true),
+            };
+            if tries < TRIES && self.make_room(store, shortage) {
+                continue;
+            }
+            return cell.with(|shard| {
+                if !again {
+                    shard.stats.add(name.pool, Count::NoMemory);
+                    return Err(Error::NoMemory);
+                }
+                shard
+                    .rewrite_over(&cx, name, index, form, scratch)
+                    .map_err(|_| {
+                        shard.stats.add(name.pool, Count::Lost);
+                        Error::NoSpace
+                    })
+            });
+        }
+    }
+
+    /// Sees to it that trying again makes sense.
+    fn make_room(&self, store: &Store<H>, shortage: Shortage) -> bool {
+        match shortage {
+            Shortage::Quota => store.drain(&self.engine.host) > 0,
+            Shortage::Memory => self.engine.relinquish(ROOM) > 0,
+            Shortage::Full => false,
+        }
+    }
+
+    /// Drops the earlier version of a page whose new one cannot be had.
+    fn forget(&self, error: Error) -> Result<(), Error> {
+        let cx = self.engine.context(self.body);
+        self.cell.with(|shard| {
+            if self.body.slot(self.pool) == self.slot {
+                shard.stats.add(self.name.pool, Count::Put);
+                if shard.flush_page(&cx, self.name, self.index) {
+                    shard.stats.add(self.name.pool, Count::Lost);
+                }
+            }
+        });
+        Err(error)
+    }
+}
+
+enum Failure {
+    /// The pool is gone.
+    Gone,
+    Put(PutError),
 }

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A client: whom pools belong to, what the administrator set for it, and where its pages are.
+
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use spin::mutex::SpinMutex;
+
+use crate::counted::{Counted, Holders};
+use crate::engine::{ClientId, Error, POOLS_PER_CLIENT, PoolId, SHARED_POOLS, Uuid};
+use crate::frame::{Frames, Owned};
+use crate::host::Host;
+use crate::shard::Cursor;
+use crate::store::Store;
+
+/// Stores that a client may know: its ephemeral, its persistent, and shared pools'.
+pub(crate) const STORES: usize = 2 + SHARED_POOLS;
+pub(crate) const EPHEMERAL: usize = 0;
+pub(crate) const PERSISTENT: usize = 1;
+const SHARED: usize = 2;
+
+/// What one of a client's pool numbers stands for, in one word, so that it is read without a lock.
+///
+/// ```text
+/// │ generation 32 │ … │ store 8 │ state 8 │
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot(u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Free,
+    Live,
+    /// Its pages are being removed; nothing enters.
+    Dying,
+}
+
+impl Slot {
+    pub(crate) fn state(self) -> State {
+        match self.0 & 0xff {
+            0 => State::Free,
+            1 => State::Live,
+            _ => State::Dying,
+        }
+    }
+
+    pub(crate) fn store(self) -> usize {
+        (self.0 >> 8 & 0xff) as usize
+    }
+
+    pub(crate) fn is_persistent(self) -> bool {
+        self.store() == PERSISTENT
+    }
+
+    pub(crate) fn is_shared(self) -> bool {
+        self.store() >= SHARED
+    }
+
+    /// The pool's number in its store: a shared pool has a store to itself.
+    pub(crate) fn number(self, id: PoolId) -> u8 {
+        if self.is_shared() { 0 } else { id.get() as u8 }
+    }
+
+    fn with(self, state: State, store: usize) -> Self {
+        let state = match state {
+            State::Free => 0,
+            State::Live => 1,
+            State::Dying => 2,
+        };
+        let generation = (self.0 >> 32).wrapping_add(1);
+        Self(generation << 32 | (store as u64 & 0xff) << 8 | state)
+    }
+}
+
+/// What only one CPU at a time may change.
+pub(crate) struct Control {
+    /// How far the purge of a dying pool has come: the shard, and where in it.
+    pub(crate) purges: [(u32, Cursor); POOLS_PER_CLIENT],
+    pub(crate) uuids: [Uuid; POOLS_PER_CLIENT],
+    /// Shared pools that the client may join.
+    pub(crate) authorised: [Option<Uuid>; SHARED_POOLS],
+}
+
+pub(crate) struct Body<H: Host> {
+    holders: AtomicU32,
+    pub(crate) id: ClientId,
+    pub(crate) account: H::Account,
+    pub(crate) vcpus: u32,
+    /// No pool is made any more.
+    pub(crate) dead: AtomicBool,
+    pub(crate) frozen: AtomicBool,
+    pub(crate) compress: AtomicBool,
+    pub(crate) weight: AtomicU32,
+    slots: [AtomicU64; POOLS_PER_CLIENT],
+    /// Each holds a count of its store until the client goes, or is null.
+    stores: [AtomicPtr<Store<H>>; STORES],
+    pub(crate) control: SpinMutex<Control>,
+}
+
+impl<H: Host> Holders for Body<H> {
+    fn holders(&self) -> &AtomicU32 {
+        &self.holders
+    }
+}
+
+impl<H: Host> Body<H> {
+    pub(crate) fn new(id: ClientId, account: H::Account, vcpus: u32, compress: bool) -> Self {
+        Self {
+            holders: AtomicU32::new(0),
+            id,
+            account,
+            vcpus,
+            dead: AtomicBool::new(false),
+            frozen: AtomicBool::new(false),
+            compress: AtomicBool::new(compress),
+            weight: AtomicU32::new(0),
+            slots: [const { AtomicU64::new(0) }; POOLS_PER_CLIENT],
+            stores: [const { AtomicPtr::new(core::ptr::null_mut()) }; STORES],
+            control: SpinMutex::new(Control {
+                purges: [(0, Cursor::START); POOLS_PER_CLIENT],
+                uuids: [[0; 2]; POOLS_PER_CLIENT],
+                authorised: [None; SHARED_POOLS],
+            }),
+        }
+    }
+
+    pub(crate) fn slot(&self, id: PoolId) -> Slot {
+        Slot(self.slots[id.get() as usize % POOLS_PER_CLIENT].load(Ordering::Acquire))
+    }
+
+    /// Lets a pool number stand for something else. The control lock is held.
+    pub(crate) fn set_slot(&self, id: PoolId, state: State, store: usize) {
+        let slot = self.slot(id).with(state, store);
+        self.slots[id.get() as usize % POOLS_PER_CLIENT].store(slot.0, Ordering::Release);
+    }
+
+    pub(crate) fn store(&self, number: usize) -> Option<&Store<H>> {
+        let store = self.stores.get(number)?.load(Ordering::Acquire);
+        // SAFETY: a pointer once set stands for a count that is let go only when `self` is taken apart.
+        NonNull::new(store).map(|store| unsafe { store.as_ref() })
+    }
+
+    /// Lets the client hold a store. The control lock is held, and the place was empty.
+    pub(crate) fn set_store(&self, number: usize, store: Counted<Store<H>>) {
+        if let Some(place) = self.stores.get(number) {
+            place.store(store.into_raw().as_ptr(), Ordering::Release);
+        }
+    }
+
+    /// The place of a shared pool's store among the client's: where it is already, or an empty one, or one whose pool is
+    /// gone. The control lock is held.
+    pub(crate) fn shared_place(&self, store: &Store<H>) -> Option<usize> {
+        (SHARED..STORES).find(|&number| {
+            self.store(number)
+                .is_some_and(|there| core::ptr::eq(there, store))
+        })
+    }
+
+    pub(crate) fn empty_place(&self) -> Option<usize> {
+        (SHARED..STORES).find(|&number| self.store(number).is_none())
+    }
+
+    /// A live pool and the store its pages are in.
+    #[inline]
+    pub(crate) fn pool(&self, id: PoolId) -> Result<(Slot, &Store<H>), Error> {
+        let slot = self.slot(id);
+        if slot.state() != State::Live {
+            return Err(Error::NoPool);
+        }
+        self.store(slot.store())
+            .map(|store| (slot, store))
+            .ok_or(Error::NoPool)
+    }
+
+    pub(crate) fn all_stores(&self) -> impl Iterator<Item = &Store<H>> {
+        (0..STORES).filter_map(|number| self.store(number))
+    }
+
+    /// Stores of shared pools that it uses or used.
+    pub(crate) fn shared_stores(&self) -> impl Iterator<Item = ManuallyDrop<Counted<Store<H>>>> {
+        (SHARED..STORES).filter_map(|number| {
+            let store = NonNull::new(self.stores[number].load(Ordering::Acquire))?;
+            // SAFETY: the pointer stands for a count; `ManuallyDrop` shows that this is not another.
+            Some(ManuallyDrop::new(unsafe { Counted::from_raw(store) }))
+        })
+    }
+
+    pub(crate) fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is destroyed, with all its pools.
+    pub(crate) fn is_over(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+            && PoolId::all().all(|id| self.slot(id).state() == State::Free)
+    }
+
+    /// Gives the client's frame back, and those of stores that nobody else holds.
+    pub(crate) fn destroy(mut body: Owned<Self>, host: &H, frames: &mut Frames<H>) {
+        for place in &mut body.stores {
+            if let Some(store) =
+                NonNull::new(core::mem::replace(place.get_mut(), core::ptr::null_mut()))
+            {
+                // SAFETY: the pointer stood for a count, and stands no more.
+                let store = unsafe { Counted::from_raw(store) };
+                if let Some(store) = store.release() {
+                    Store::destroy(store, host);
+                }
+            }
+        }
+        frames.of(host).give_metadata(body);
+    }
+}
+
+/// A reference to a client. The client's state stays while there is one, though its pools may be gone.
+pub struct Client<H: Host>(ManuallyDrop<Counted<Body<H>>>);
+
+impl<H: Host> Client<H> {
+    pub(crate) fn new(body: Counted<Body<H>>) -> Self {
+        Self(ManuallyDrop::new(body))
+    }
+
+    pub(crate) fn body(&self) -> &Body<H> {
+        &self.0
+    }
+
+    /// The client's number.
+    #[must_use]
+    pub fn id(&self) -> ClientId {
+        self.body().id
+    }
+
+    /// Turns the reference into a pointer, to keep behind a C pointer.
+    #[must_use]
+    pub fn into_raw(mut self) -> *const () {
+        // SAFETY: `self` is forgotten right after.
+        let body = unsafe { ManuallyDrop::take(&mut self.0) };
+        core::mem::forget(self);
+        body.into_raw().as_ptr().cast_const().cast()
+    }
+
+    /// Takes the reference out of a pointer again.
+    ///
+    /// # Safety
+    /// `raw` came from `into_raw`, once for each `into_raw`.
+    #[must_use]
+    pub unsafe fn from_raw(raw: *const ()) -> Self {
+        // SAFETY: the caller's promise; `into_raw` never yields null.
+        Self::new(unsafe { Counted::from_raw(NonNull::new_unchecked(raw.cast_mut().cast())) })
+    }
+
+    /// Uses the reference in a pointer without taking it.
+    ///
+    /// # Safety
+    /// `raw` came from `into_raw` and is not taken by `from_raw` while the result is in use.
+    #[must_use]
+    pub unsafe fn borrow_raw(raw: *const ()) -> ManuallyDrop<Self> {
+        // SAFETY: the caller's promise.
+        ManuallyDrop::new(unsafe { Self::from_raw(raw) })
+    }
+}
+
+impl<H: Host> Clone for Client<H> {
+    fn clone(&self) -> Self {
+        Self::new(self.0.hold())
+    }
+}
+
+impl<H: Host> Drop for Client<H> {
+    fn drop(&mut self) {
+        // SAFETY: `self` is going away. The registry holds the client too, and gives the frame back.
+        unsafe { ManuallyDrop::take(&mut self.0) }.forget();
+    }
+}

@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Packing compressed pages into single frames, with no room lost to their sizes.
+//!
+//! ```text
+//! frame: 64 granules of 64 bytes           descriptor: free and start bitmaps, one bit a granule
+//! │h a a│b b│h a│· · ·│h c c c …│
+//!  └ header (16 bytes, at the start of a fragment's first granule):
+//!    owner u32 │ next fragment u32 │ the fragment's granules, a bitmap u64
+//! ```
+//!
+//! A compressed page is a chain of at most [`FRAGMENTS`] fragments, each a set of granules, anywhere, in one frame. So the
+//! free granules of a frame need not be neighbours, and a page may fill the rest of some frames before it opens a new
+//! one. Frames stand in lists by their number of free granules: the best fit is found by one bit scan.
+//!
+//! What it costs: 16 bytes a fragment, half a granule a page, 32 bytes a frame for the descriptor.
+
+use crate::arena::{Arena, NONE, Slot};
+use crate::frame::{InFrame, Shortage, Supply};
+use crate::host::{FRAME_BYTES, FrameBytes, FrameNumber, Host};
+
+const GRANULE: usize = 64;
+const GRANULES: u32 = (FRAME_BYTES / GRANULE) as u32;
+const HEADER: usize = 16;
+/// Fragments that one page may be spread over.
+pub(crate) const FRAGMENTS: usize = 4;
+/// A frame with fewer free granules than this is left alone by pages that do not fit it whole.
+const CRUMB: u32 = 2;
+
+/// The first fragment of a chain: frame descriptor number and granule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fragment(pub(crate) u32);
+
+impl Fragment {
+    fn new(frame: u32, granule: u32) -> Self {
+        Self(frame * GRANULES + granule)
+    }
+    fn frame(self) -> u32 {
+        self.0 / GRANULES
+    }
+    fn granule(self) -> u32 {
+        self.0 % GRANULES
+    }
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Descriptor {
+    frame: u64,
+    free: u64,
+    /// Granules that begin a fragment.
+    starts: u64,
+    previous: u32,
+    next: u32,
+}
+// SAFETY: integers.
+unsafe impl InFrame for Descriptor {}
+
+impl Slot for Descriptor {
+    fn vacant(previous: u32, next: u32) -> Self {
+        Self {
+            frame: u64::MAX,
+            free: 0,
+            starts: 0,
+            previous,
+            next,
+        }
+    }
+    fn vacancy(&self) -> Option<(u32, u32)> {
+        (self.frame == u64::MAX).then_some((self.previous, self.next))
+    }
+}
+
+/// A fragment's header, as it lies in the frame.
+struct Header {
+    owner: u32,
+    /// The next fragment plus one; zero ends the chain.
+    next: u32,
+    granules: u64,
+}
+
+impl Header {
+    fn read(bytes: &FrameBytes, granule: u32) -> Self {
+        let at = granule as usize % GRANULES as usize * GRANULE;
+        let word = |offset: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes.0[at + offset..at + offset + 8]);
+            u64::from_le_bytes(word)
+        };
+        Self {
+            owner: word(0) as u32,
+            next: (word(0) >> 32) as u32,
+            granules: word(8),
+        }
+    }
+
+    fn write(&self, bytes: &mut FrameBytes, granule: u32) {
+        let at = granule as usize % GRANULES as usize * GRANULE;
+        bytes.0[at..at + 8]
+            .copy_from_slice(&(u64::from(self.next) << 32 | u64::from(self.owner)).to_le_bytes());
+        bytes.0[at + 8..at + 16].copy_from_slice(&self.granules.to_le_bytes());
+    }
+}
+
+/// Which frames a page would go to, and how many granules of each.
+#[derive(Default)]
+struct Plan {
+    parts: [(u32, u32); FRAGMENTS],
+    len: usize,
+}
+
+impl Plan {
+    fn add(&mut self, frame: u32, granules: u32) {
+        if let Some(part) = self.parts.get_mut(self.len) {
+            *part = (frame, granules);
+            self.len += 1;
+        }
+    }
+}
+
+pub(crate) struct Pack {
+    frames: Arena<Descriptor, 128>,
+    /// By number of free granules: the first frame of the list, plus one.
+    classes: [u32; GRANULES as usize + 1],
+    /// Bit `n - 1`: class `n` has a frame.
+    filled: u64,
+    free: u32,
+}
+
+impl Pack {
+    pub(crate) const fn new() -> Self {
+        let sink = Descriptor {
+            frame: 0,
+            free: 0,
+            starts: 0,
+            previous: NONE,
+            next: NONE,
+        };
+        Self {
+            frames: Arena::new(sink),
+            classes: [0; GRANULES as usize + 1],
+            filled: 0,
+            free: 0,
+        }
+    }
+
+    /// Stores bytes in the name of `owner`; takes at most one new frame.
+    pub(crate) fn store<H: Host>(
+        &mut self,
+        owner: u32,
+        bytes: &[u8],
+        supply: &mut Supply<'_, H>,
+    ) -> Result<Fragment, Shortage> {
+        let plan = match self.plan(bytes.len()) {
+            (plan, 0) => plan,
+            (mut plan, rest) => {
+                plan.add(self.open(supply)?, granules(rest));
+                plan
+            }
+        };
+        Ok(self.write(&plan, owner, bytes, supply))
+    }
+
+    /// Reads a chain back, as far as `to` has room.
+    pub(crate) fn load<H: Host>(&self, first: Fragment, to: &mut [u8], supply: &mut Supply<'_, H>) {
+        let mut at = Some(first);
+        let mut rest = to;
+        for _ in 0..FRAGMENTS {
+            let Some(fragment) = at else { return };
+            let frame = FrameNumber(self.frames[fragment.frame()].frame);
+            let taken = core::mem::take(&mut rest);
+            (at, rest) = supply.with_data(frame, |bytes| {
+                let header = Header::read(bytes, fragment.granule());
+                let mut rest = taken;
+                for (start, end) in Spans::of(header.granules) {
+                    let count = rest.len().min(end - start);
+                    let (now, later) = rest.split_at_mut(count);
+                    now.copy_from_slice(&bytes.0[start..start + count]);
+                    rest = later;
+                }
+                (header.next.checked_sub(1).map(Fragment), rest)
+            });
+        }
+    }
+
+    /// Frees a chain, and the frames that become empty by it.
+    pub(crate) fn free<H: Host>(&mut self, first: Fragment, supply: &mut Supply<'_, H>) {
+        let mut at = Some(first);
+        for _ in 0..FRAGMENTS {
+            let Some(fragment) = at else { return };
+            let number = fragment.frame();
+            let frame = FrameNumber(self.frames[number].frame);
+            let header = supply.with_data(frame, |bytes| Header::read(bytes, fragment.granule()));
+            at = header.next.checked_sub(1).map(Fragment);
+            self.unlink(number);
+            let descriptor = &mut self.frames[number];
+            descriptor.starts &= !(1 << fragment.granule());
+            descriptor.free |= header.granules;
+            if descriptor.starts == 0 {
+                self.frames.remove(number, supply);
+                supply.give_data(frame);
+            } else {
+                self.link(number);
+            }
+        }
+    }
+
+    /// Renames a chain's owner.
+    pub(crate) fn set_owner<H: Host>(
+        &mut self,
+        first: Fragment,
+        owner: u32,
+        supply: &mut Supply<'_, H>,
+    ) {
+        let mut at = Some(first);
+        for _ in 0..FRAGMENTS {
+            let Some(fragment) = at else { return };
+            let frame = FrameNumber(self.frames[fragment.frame()].frame);
+            at = supply.with_data(frame, |bytes| {
+                let header = Header {
+                    owner,
+                    ..Header::read(bytes, fragment.granule())
+                };
+                header.write(bytes, fragment.granule());
+                header.next.checked_sub(1).map(Fragment)
+            });
+        }
+    }
+
+    /// The owner of some chain that has a fragment in the frame where `first` begins.
+    pub(crate) fn neighbour<H: Host>(&self, frame: u32, supply: &mut Supply<'_, H>) -> Option<u32> {
+        if !self.frames.is_live(frame) {
+            return None;
+        }
+        let descriptor = &self.frames[frame];
+        let granule = descriptor.starts.trailing_zeros() % GRANULES;
+        Some(supply.with_data(FrameNumber(descriptor.frame), |bytes| {
+            Header::read(bytes, granule).owner
+        }))
+    }
+
+    /// The descriptor number of the frame where a chain begins.
+    pub(crate) fn frame_number(first: Fragment) -> u32 {
+        first.frame()
+    }
+
+    /// If more than an eighth of all room is free: an owner whose page should be stored anew with [`Pack::restore`].
+    pub(crate) fn loosest<H: Host>(&self, supply: &mut Supply<'_, H>) -> Option<u32> {
+        if self.free <= self.frames.live() * (GRANULES / 8) + 2 * GRANULES {
+            return None;
+        }
+        self.neighbour(self.head(self.largest_below(GRANULES + 1)), supply)
+    }
+
+    /// Stores a chain's bytes again in the gaps of frames other than its first, if they have room.
+    pub(crate) fn restore<H: Host>(
+        &mut self,
+        first: Fragment,
+        owner: u32,
+        bytes: &[u8],
+        supply: &mut Supply<'_, H>,
+    ) -> Option<Fragment> {
+        let number = first.frame();
+        self.unlink(number);
+        let plan = self.plan(bytes.len());
+        self.link(number);
+        let (plan, 0) = plan else { return None };
+        let moved = self.write(&plan, owner, bytes, supply);
+        self.free(first, supply);
+        Some(moved)
+    }
+
+    /// Finds room in frames in use: whole in the best fit, else spread over the largest gaps. Says how many bytes are left
+    /// for a new frame: none, or as many as fit one.
+    fn plan(&self, bytes: usize) -> (Plan, usize) {
+        let mut plan = Plan::default();
+        let mut rest = bytes;
+        if let Some(class) = self.best_fit(granules(rest)) {
+            plan.add(self.head(class), granules(rest));
+            return (plan, 0);
+        }
+        let mut class = self.largest_below(GRANULES + 1);
+        while class >= CRUMB {
+            let mut frame = self.head(class);
+            while frame != NONE {
+                if granules(rest) <= class {
+                    // Every frame of a smaller class is still unused by this plan.
+                    let fit = self.best_fit(granules(rest)).filter(|fit| *fit < class);
+                    plan.add(fit.map_or(frame, |fit| self.head(fit)), granules(rest));
+                    return (plan, 0);
+                }
+                if plan.len == FRAGMENTS - 1 {
+                    return (plan, rest);
+                }
+                plan.add(frame, class);
+                rest -= class as usize * GRANULE - HEADER;
+                frame = self.frames[frame].next;
+            }
+            class = self.largest_below(class);
+        }
+        (plan, rest)
+    }
+
+    /// The first frame of a class, or `NONE`.
+    fn head(&self, class: u32) -> u32 {
+        self.classes[class as usize % (GRANULES as usize + 1)].wrapping_sub(1)
+    }
+
+    /// The largest class below `class` that has a frame, or 0.
+    fn largest_below(&self, class: u32) -> u32 {
+        u64::BITS - (self.filled & low_mask(class.saturating_sub(1))).leading_zeros()
+    }
+
+    /// The smallest class with room for that many granules.
+    fn best_fit(&self, granules: u32) -> Option<u32> {
+        let fits = self.filled & !low_mask(granules.checked_sub(1)?);
+        (fits != 0).then(|| fits.trailing_zeros() + 1)
+    }
+
+    fn open<H: Host>(&mut self, supply: &mut Supply<'_, H>) -> Result<u32, Shortage> {
+        self.frames.reserve(1, supply)?;
+        if self.frames.end() >= u32::MAX / GRANULES {
+            return Err(Shortage::Full);
+        }
+        let frame = supply.take_data()?;
+        let number = self.frames.insert(Descriptor {
+            frame: frame.0,
+            free: u64::MAX,
+            starts: 0,
+            previous: NONE,
+            next: NONE,
+        });
+        self.link(number);
+        Ok(number)
+    }
+
+    fn write<H: Host>(
+        &mut self,
+        plan: &Plan,
+        owner: u32,
+        bytes: &[u8],
+        supply: &mut Supply<'_, H>,
+    ) -> Fragment {
+        // From the last part to the first, so that each fragment knows the next.
+        let parts = &plan.parts[..plan.len.min(FRAGMENTS)];
+        let mut end = bytes.len();
+        let mut next = 0;
+        let mut first = Fragment(0);
+        let mut start: usize = parts
+            .iter()
+            .map(|part| part.1 as usize * GRANULE - HEADER)
+            .sum();
+        for &(number, count) in parts.iter().rev() {
+            start = (start - (count as usize * GRANULE - HEADER)).min(end);
+            let part = &bytes[start..end];
+            end = start;
+            self.unlink(number);
+            let descriptor = &mut self.frames[number];
+            let taken = lowest(descriptor.free, count);
+            let granule = taken.trailing_zeros() % GRANULES;
+            descriptor.free &= !taken;
+            descriptor.starts |= 1 << granule;
+            let frame = FrameNumber(descriptor.frame);
+            self.link(number);
+            supply.with_data(frame, |to| {
+                Header {
+                    owner,
+                    next,
+                    granules: taken,
+                }
+                .write(to, granule);
+                let mut rest = part;
+                for (start, end) in Spans::of(taken) {
+                    let (now, later) = rest.split_at(rest.len().min(end - start));
+                    to.0[start..start + now.len()].copy_from_slice(now);
+                    rest = later;
+                }
+            });
+            first = Fragment::new(number, granule);
+            next = first.0 + 1;
+        }
+        first
+    }
+
+    fn link(&mut self, number: u32) {
+        let class = self.frames[number].free.count_ones();
+        self.free += class;
+        if class == 0 {
+            return;
+        }
+        let next = self.head(class);
+        self.classes[class as usize % (GRANULES as usize + 1)] = number + 1;
+        self.filled |= 1 << (class - 1);
+        self.frames[number].previous = NONE;
+        self.frames[number].next = next;
+        if next != NONE {
+            self.frames[next].previous = number;
+        }
+    }
+
+    fn unlink(&mut self, number: u32) {
+        let Descriptor {
+            free,
+            previous,
+            next,
+            ..
+        } = self.frames[number];
+        let class = free.count_ones();
+        self.free -= class;
+        if class == 0 {
+            return;
+        }
+        if next != NONE {
+            self.frames[next].previous = previous;
+        }
+        if previous != NONE {
+            self.frames[previous].next = next;
+            return;
+        }
+        self.classes[class as usize % (GRANULES as usize + 1)] = next.wrapping_add(1);
+        if next == NONE {
+            self.filled &= !(1 << (class - 1));
+        }
+    }
+}
+
+/// Granules that a single fragment of that many bytes takes.
+fn granules(bytes: usize) -> u32 {
+    ((bytes + HEADER).div_ceil(GRANULE)) as u32
+}
+
+/// The lowest `count` bits, all of them for 64 and more.
+fn low_mask(count: u32) -> u64 {
+    1u64.checked_shl(count).map_or(u64::MAX, |bit| bit - 1)
+}
+
+/// The lowest `count` set bits of `mask`.
+fn lowest(mask: u64, count: u32) -> u64 {
+    let mut above = mask;
+    for _ in 0..count {
+        above &= above.wrapping_sub(1);
+    }
+    mask & !above
+}
+
+/// The byte ranges of a fragment that hold data: runs of its granules, less the header.
+struct Spans {
+    granules: u64,
+    header: usize,
+}
+
+impl Spans {
+    fn of(granules: u64) -> Self {
+        Self {
+            granules,
+            header: HEADER,
+        }
+    }
+}
+
+impl Iterator for Spans {
+    type Item = (usize, usize);
+    #[inline]
+    fn next(&mut self) -> Option<(usize, usize)> {
+        if self.granules == 0 {
+            return None;
+        }
+        let first = self.granules.trailing_zeros() & 63;
+        let run = (self.granules >> first).trailing_ones();
+        self.granules &= !(low_mask(run) << first);
+        let start = first as usize * GRANULE + core::mem::take(&mut self.header);
+        Some((start, (first + run).min(GRANULES) as usize * GRANULE))
+    }
+}

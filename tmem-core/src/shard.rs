@@ -1,0 +1,744 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One shard of a store: some of its objects, whole, with all that belongs to them, under one lock.
+//!
+//! ```text
+//!              ┌─► objects ──► solo page ─┐
+//! hash ─► index┤      │first              ├─► place: filled word │ raw frame │ packed fragments
+//!              └─► pages ◄──┘ siblings ───┘
+//!                    ▲ oldest ⇄ … ⇄ newest (ephemeral stores)
+//! ```
+//!
+//! Every method leaves the shard consistent; one that returns an error has changed nothing, unless it says so. No method
+//! does more work than a bucket split, a frame's eviction or [`BATCH`] page removals.
+
+use crate::arena::{Arena, NONE};
+use crate::compress::{Form, Scratch, fill};
+use crate::engine::{ClientId, Oid};
+use crate::frame::{Frames, Shortage};
+use crate::hash::Key;
+use crate::host::{BadFrame, Host};
+use crate::index::Index;
+use crate::pack::Pack;
+use crate::page::{OBJECTS, Object, PAGES, Page, Place, Ref, Stored};
+use crate::stats::{Count, Stats};
+
+/// Pages that one call removes at most.
+pub(crate) const BATCH: u32 = 64;
+
+/// Records that one call looks at when it searches a shard for pages to remove.
+const SCAN: u32 = 1024;
+
+/// An object's name, hashed.
+#[derive(Clone, Copy)]
+pub(crate) struct ObjectName {
+    pub(crate) pool: u8,
+    pub(crate) oid: Oid,
+    pub(crate) hash: u64,
+}
+
+/// What a shard's work needs from outside.
+pub(crate) struct Context<'a, H: Host> {
+    pub(crate) host: &'a H,
+    pub(crate) key: Key,
+    /// The time, in ticks.
+    pub(crate) now: u32,
+    pub(crate) client: ClientId,
+}
+
+/// How far a purge has come in a shard.
+#[derive(Clone, Copy)]
+pub(crate) struct Cursor {
+    pages: u32,
+    objects: u32,
+}
+
+impl Cursor {
+    pub(crate) const START: Self = Self {
+        pages: u32::MAX,
+        objects: u32::MAX,
+    };
+}
+
+/// How a put went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PutError {
+    /// The page is new, and the client frozen.
+    Frozen,
+    /// There was no room for a new page; nothing changed.
+    New(Shortage),
+    /// There was no room for a page's second version; the first is still there.
+    Again(Shortage),
+}
+
+pub(crate) struct Shard<H: Host> {
+    pub(crate) frames: Frames<H>,
+    index: Index,
+    objects: Arena<Object, OBJECTS>,
+    pages: Arena<Page, PAGES>,
+    pack: Pack,
+    /// Whether pages age and may be evicted.
+    ages: bool,
+    /// Ends of the list by age, as `Ref::word`.
+    oldest: u32,
+    newest: u32,
+    /// Stored pages, by pool.
+    stored: [u32; crate::engine::POOLS_PER_CLIENT],
+    pub(crate) stats: Stats,
+}
+
+impl<H: Host> Shard<H> {
+    pub(crate) const fn new(ages: bool, account: Option<H::Account>) -> Self {
+        Self {
+            frames: Frames::new(account),
+            index: Index::new(),
+            objects: Arena::new(Object::SINK),
+            pages: Arena::new(Page::SINK),
+            pack: Pack::new(),
+            ages,
+            oldest: 0,
+            newest: 0,
+            stored: [0; crate::engine::POOLS_PER_CLIENT],
+            stats: Stats::new(),
+        }
+    }
+
+    /// Pages of a pool.
+    pub(crate) fn pages_of(&self, pool: u8) -> u32 {
+        self.stored[usize::from(pool) % self.stored.len()]
+    }
+
+    /// When the oldest page was put, if pages age here and there is one.
+    pub(crate) fn oldest_stamp(&self) -> Option<u32> {
+        Ref::of(self.oldest).map(|oldest| self.stored(oldest).stamp)
+    }
+
+    /// Asks the CPU for what a lookup of the object will read.
+    pub(crate) fn prefetch(&self, name: ObjectName) {
+        self.index.prefetch(name.hash);
+    }
+
+    /// Stores a page whose bytes are in `scratch`, in place of any earlier version.
+    pub(crate) fn put(
+        &mut self,
+        cx: &Context<'_, H>,
+        name: ObjectName,
+        index: u32,
+        form: Form,
+        scratch: &Scratch,
+        frozen: bool,
+    ) -> Result<(), PutError> {
+        let object = self.find_object(name);
+        if let Some(at) = object.and_then(|object| self.find_page(cx, object, index)) {
+            self.rewrite(cx, at, form, scratch)
+                .map_err(PutError::Again)?;
+            self.stats.add(name.pool, Count::Replaced);
+            return Ok(());
+        }
+        if frozen {
+            return Err(PutError::Frozen);
+        }
+        match object {
+            None => self.put_solo(cx, name, index, form, scratch),
+            Some(object) => self.put_beside(cx, object, index, form, scratch),
+        }
+        .map_err(PutError::New)?;
+        self.stored[usize::from(name.pool) % self.stored.len()] += 1;
+        self.stats.add(name.pool, Count::Stored);
+        Ok(())
+    }
+
+    /// Copies a page out, if it is there; `take` removes it once the copy has gone well.
+    pub(crate) fn get(
+        &mut self,
+        cx: &Context<'_, H>,
+        name: ObjectName,
+        index: u32,
+        to: H::GuestFrame,
+        take: bool,
+        scratch: &mut Scratch,
+    ) -> Result<bool, BadFrame> {
+        let Some(at) = self.find(cx, name, index) else {
+            return Ok(false);
+        };
+        let place = self.stored(at).place();
+        if take {
+            self.prefetch_removal(at);
+        }
+        let supply = &mut self.frames.of(cx.host);
+        match place {
+            Place::Raw(frame) => supply.with_data(frame, |bytes| cx.host.copy_out(bytes, to))?,
+            Place::Filled(word) => {
+                fill(&mut scratch.page, word);
+                cx.host.copy_out(&scratch.page, to)?;
+            }
+            Place::Packed(first, bytes) => {
+                self.pack.load(
+                    first,
+                    scratch
+                        .packed
+                        .get_mut(..usize::from(bytes))
+                        .unwrap_or_default(),
+                    supply,
+                );
+                if !scratch.unpack(bytes) {
+                    // The bytes were changed under us: memory failed. Better no page than a wrong one.
+                    debug_assert!(false, "a compressed page is damaged");
+                    self.stats.add(name.pool, Count::Damaged);
+                    self.remove(cx, at);
+                    return Ok(false);
+                }
+                cx.host.copy_out(&scratch.page, to)?;
+            }
+        }
+        self.stats.add(name.pool, Count::Hit);
+        if take {
+            self.remove(cx, at);
+        } else if self.ages {
+            self.unage(at);
+            self.age(at, cx.now);
+            self.stored_mut(at).set_client(cx.client);
+        }
+        Ok(true)
+    }
+
+    /// Removes a page; says whether it was there.
+    pub(crate) fn flush_page(&mut self, cx: &Context<'_, H>, name: ObjectName, index: u32) -> bool {
+        let Some(at) = self.find(cx, name, index) else {
+            return false;
+        };
+        self.prefetch_removal(at);
+        self.remove(cx, at);
+        true
+    }
+
+    /// Removes at most [`BATCH`] pages of an object; says how many, and whether that was all.
+    pub(crate) fn flush_object(&mut self, cx: &Context<'_, H>, name: ObjectName) -> (u32, bool) {
+        for removed in 0..BATCH {
+            let Some(at) = self
+                .find_object(name)
+                .and_then(|object| self.first_page(object))
+            else {
+                return (removed, true);
+            };
+            self.remove(cx, at);
+        }
+        (BATCH, self.find_object(name).is_none())
+    }
+
+    /// Removes a pool's pages, or only those that `client` touched last: at most [`BATCH`] of them, from `cursor` on
+    /// downwards. Says whether the shard is through.
+    ///
+    /// Downwards, because records move down only: none slips past the cursor.
+    pub(crate) fn purge(
+        &mut self,
+        cx: &Context<'_, H>,
+        pool: u8,
+        client: Option<ClientId>,
+        cursor: &mut Cursor,
+    ) -> bool {
+        let mut removed = 0;
+        for _ in 0..SCAN {
+            if self.pages_of(pool) == 0 || removed == BATCH {
+                break;
+            }
+            let Some(at) = self.step(cursor) else {
+                return true;
+            };
+            if self.pool_of(at) == pool
+                && client.is_none_or(|client| self.stored(at).client() == client)
+            {
+                self.remove(cx, at);
+                removed += 1;
+            }
+        }
+        self.pages_of(pool) == 0
+    }
+
+    /// The next page below the cursor: of objects with several first, then solo.
+    fn step(&self, cursor: &mut Cursor) -> Option<Ref> {
+        while let Some(number) = cursor.pages.min(self.pages.end()).checked_sub(1) {
+            cursor.pages = number;
+            if self.pages.is_live(number) {
+                return Some(Ref::Page(number));
+            }
+        }
+        while let Some(number) = cursor.objects.min(self.objects.end()).checked_sub(1) {
+            cursor.objects = number;
+            if self.objects.is_live(number) && self.objects[number].solo_index().is_some() {
+                return Some(Ref::Solo(number));
+            }
+        }
+        None
+    }
+
+    /// Evicts the oldest page and, if it shares a frame, all that share it. Says how many pages went.
+    pub(crate) fn evict(&mut self, cx: &Context<'_, H>) -> u32 {
+        let Some(oldest) = Ref::of(self.oldest) else {
+            return 0;
+        };
+        let Place::Packed(first, _) = self.stored(oldest).place() else {
+            self.evict_page(cx, oldest);
+            return 1;
+        };
+        let frame = Pack::frame_number(first);
+        let mut evicted = 0;
+        while evicted < BATCH
+            && let Some(at) = self
+                .pack
+                .neighbour(frame, &mut self.frames.of(cx.host))
+                .and_then(Ref::of)
+        {
+            self.evict_page(cx, at);
+            evicted += 1;
+        }
+        evicted
+    }
+
+    fn evict_page(&mut self, cx: &Context<'_, H>, at: Ref) {
+        let pool = self.pool_of(at);
+        self.stats.add(pool, Count::Evicted);
+        self.remove(cx, at);
+        // What the next eviction will read.
+        if let Some(next) = Ref::of(self.oldest) {
+            self.prefetch_removal(next);
+        }
+    }
+
+    /// Gives the frames back that hold no data; says how many.
+    pub(crate) fn drain(&mut self, host: &H) -> u32 {
+        self.frames.of(host).drain()
+    }
+
+    /// One step towards denser packing, if it has become loose.
+    pub(crate) fn tidy(&mut self, cx: &Context<'_, H>, scratch: &mut Scratch) {
+        let supply = &mut self.frames.of(cx.host);
+        if let Some(at) = self.pack.loosest(supply).and_then(Ref::of)
+            && let Place::Packed(first, bytes) = self.stored(at).place()
+        {
+            let supply = &mut self.frames.of(cx.host);
+            let packed = scratch
+                .packed
+                .get_mut(..usize::from(bytes))
+                .unwrap_or_default();
+            self.pack.load(first, packed, supply);
+            if let Some(moved) = self.pack.restore(first, at.word(), packed, supply) {
+                self.stored_mut(at).set_place(Place::Packed(moved, bytes));
+            }
+        }
+    }
+
+    /// Gives the last frames of an empty shard back.
+    pub(crate) fn clear(&mut self, host: &H) {
+        debug_assert!(
+            self.stored.iter().all(|pages| *pages == 0),
+            "a shard is cleared before its pools are purged"
+        );
+        let supply = &mut self.frames.of(host);
+        self.index.clear(supply);
+        supply.drain();
+        debug_assert_eq!(self.frames.held(), 0, "an empty shard holds frames");
+    }
+
+    // ---- finding ----
+
+    fn find(&self, cx: &Context<'_, H>, name: ObjectName, index: u32) -> Option<Ref> {
+        self.find_page(cx, self.find_object(name)?, index)
+    }
+
+    fn find_object(&self, name: ObjectName) -> Option<u32> {
+        let found = self.index.find(name.hash, |entry| match Ref::of(entry.0) {
+            Some(Ref::Solo(number)) => {
+                let object = &self.objects[number];
+                object.oid == name.oid && object.pool == name.pool
+            }
+            _ => false,
+        })?;
+        match Ref::of(found.0) {
+            Some(Ref::Solo(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    fn find_page(&self, cx: &Context<'_, H>, object: u32, index: u32) -> Option<Ref> {
+        if let Some(only) = self.objects[object].solo_index() {
+            return (only == index).then_some(Ref::Solo(object));
+        }
+        let found =
+            self.index
+                .find(cx.key.page(object, index), |entry| match Ref::of(entry.0) {
+                    Some(Ref::Page(number)) => {
+                        let page = &self.pages[number];
+                        page.object == object && page.index == index
+                    }
+                    _ => false,
+                })?;
+        Ref::of(found.0)
+    }
+
+    fn first_page(&self, object: u32) -> Option<Ref> {
+        match self.objects[object].solo_index() {
+            Some(_) => Some(Ref::Solo(object)),
+            None => self.objects[object].first().map(Ref::Page),
+        }
+    }
+
+    fn stored(&self, at: Ref) -> &Stored {
+        match at {
+            Ref::Page(number) => &self.pages[number].stored,
+            Ref::Solo(number) => self.objects[number].stored(),
+        }
+    }
+
+    fn stored_mut(&mut self, at: Ref) -> &mut Stored {
+        match at {
+            Ref::Page(number) => &mut self.pages[number].stored,
+            Ref::Solo(number) => self.objects[number].stored_mut(),
+        }
+    }
+
+    fn object_of(&self, at: Ref) -> u32 {
+        match at {
+            Ref::Page(number) => self.pages[number].object,
+            Ref::Solo(number) => number,
+        }
+    }
+
+    fn pool_of(&self, at: Ref) -> u8 {
+        self.objects[self.object_of(at)].pool
+    }
+
+    /// Asks the CPU for the neighbours that removing a page will write.
+    fn prefetch_removal(&self, at: Ref) {
+        let stored = self.stored(at);
+        for near in [stored.older, stored.newer] {
+            if let Some(near) = Ref::of(near) {
+                crate::index::prefetch(self.stored(near));
+            }
+        }
+        if let Ref::Page(number) = at {
+            let page = &self.pages[number];
+            for near in [page.previous, page.next] {
+                if near != NONE {
+                    crate::index::prefetch(&raw const self.pages[near]);
+                }
+            }
+        }
+    }
+
+    // ---- storing ----
+
+    /// Finds room for a page's bytes and puts them there. Packed bytes bear the owner `owner`.
+    fn place(
+        &mut self,
+        cx: &Context<'_, H>,
+        form: Form,
+        scratch: &Scratch,
+        owner: u32,
+    ) -> Result<Place, Shortage> {
+        let supply = &mut self.frames.of(cx.host);
+        match form {
+            Form::Filled(word) => Ok(Place::Filled(word)),
+            Form::Raw => {
+                let frame = supply.take_data()?;
+                supply.with_data(frame, |bytes| bytes.0 = scratch.page.0);
+                Ok(Place::Raw(frame))
+            }
+            Form::Packed(bytes) => {
+                let packed = scratch.packed.get(..usize::from(bytes)).unwrap_or_default();
+                Ok(Place::Packed(
+                    self.pack.store(owner, packed, supply)?,
+                    bytes,
+                ))
+            }
+        }
+    }
+
+    fn unplace(&mut self, cx: &Context<'_, H>, place: Place) {
+        let supply = &mut self.frames.of(cx.host);
+        match place {
+            Place::Filled(_) => {}
+            Place::Raw(frame) => supply.give_data(frame),
+            Place::Packed(first, _) => self.pack.free(first, supply),
+        }
+    }
+
+    fn put_solo(
+        &mut self,
+        cx: &Context<'_, H>,
+        name: ObjectName,
+        index: u32,
+        form: Form,
+        scratch: &Scratch,
+    ) -> Result<(), Shortage> {
+        let supply = &mut self.frames.of(cx.host);
+        self.objects.reserve(1, supply)?;
+        self.index.reserve(name.hash, supply)?;
+        let place = self.place(cx, form, scratch, 0)?;
+        let stored = Stored::new(place, cx.client, cx.now);
+        let number = self
+            .objects
+            .insert(Object::solo(name.pool, name.oid, index, stored));
+        self.index.insert(name.hash, Ref::Solo(number).entry());
+        self.settle(cx, Ref::Solo(number), place);
+        Ok(())
+    }
+
+    fn put_beside(
+        &mut self,
+        cx: &Context<'_, H>,
+        object: u32,
+        index: u32,
+        form: Form,
+        scratch: &Scratch,
+    ) -> Result<(), Shortage> {
+        let supply = &mut self.frames.of(cx.host);
+        self.pages.reserve(2, supply)?;
+        self.index.reserve(cx.key.page(object, index), supply)?;
+        if let Some(only) = self.objects[object].solo_index() {
+            self.index.reserve(cx.key.page(object, only), supply)?;
+        }
+        let place = self.place(cx, form, scratch, 0)?;
+        if let Some(only) = self.objects[object].solo_index() {
+            self.unfold(cx, object, only);
+        }
+        let next = self.objects[object].first().unwrap_or(NONE);
+        let stored = Stored::new(place, cx.client, cx.now);
+        let number = self.pages.insert(Page {
+            object,
+            index,
+            previous: NONE,
+            next,
+            stored,
+        });
+        if next != NONE {
+            self.pages[next].previous = number;
+        }
+        self.objects[object].set_first(number);
+        self.objects[object].add_page();
+        self.index
+            .insert(cx.key.page(object, index), Ref::Page(number).entry());
+        self.settle(cx, Ref::Page(number), place);
+        Ok(())
+    }
+
+    /// Gives a solo object's page a record of its own, in room made before.
+    fn unfold(&mut self, cx: &Context<'_, H>, object: u32, index: u32) {
+        let stored = *self.objects[object].stored();
+        let number = self.pages.insert(Page {
+            object,
+            index,
+            previous: NONE,
+            next: NONE,
+            stored,
+        });
+        self.rename(cx, Ref::Page(number));
+        self.objects[object].make_many(number);
+        self.index
+            .insert(cx.key.page(object, index), Ref::Page(number).entry());
+    }
+
+    /// Lets a page that was just recorded be known by its record: to its bytes and to the list by age.
+    fn settle(&mut self, cx: &Context<'_, H>, at: Ref, place: Place) {
+        if let Place::Packed(first, _) = place {
+            self.pack
+                .set_owner(first, at.word(), &mut self.frames.of(cx.host));
+        }
+        if self.ages {
+            self.age(at, cx.now);
+        }
+    }
+
+    /// Gives a page new bytes.
+    fn rewrite(
+        &mut self,
+        cx: &Context<'_, H>,
+        at: Ref,
+        form: Form,
+        scratch: &Scratch,
+    ) -> Result<(), Shortage> {
+        let old = self.stored(at).place();
+        let new = if let (Place::Raw(frame), Form::Raw) = (old, form) {
+            self.frames
+                .of(cx.host)
+                .with_data(frame, |bytes| bytes.0 = scratch.page.0);
+            old
+        } else {
+            let new = self.place(cx, form, scratch, at.word())?;
+            self.unplace(cx, old);
+            new
+        };
+        let client = cx.client;
+        let stored = self.stored_mut(at);
+        stored.set_place(new);
+        stored.set_client(client);
+        if self.ages {
+            self.unage(at);
+            self.age(at, cx.now);
+        }
+        Ok(())
+    }
+
+    /// Gives a page's old bytes up to make room for new ones, when nothing else can. On failure the page is gone.
+    pub(crate) fn rewrite_over(
+        &mut self,
+        cx: &Context<'_, H>,
+        name: ObjectName,
+        index: u32,
+        form: Form,
+        scratch: &Scratch,
+    ) -> Result<(), Shortage> {
+        let Some(at) = self.find(cx, name, index) else {
+            return Err(Shortage::Memory);
+        };
+        let old = self.stored(at).place();
+        self.stored_mut(at).set_place(Place::Filled(0));
+        self.unplace(cx, old);
+        let result = self.rewrite(cx, at, form, scratch);
+        if result.is_err() {
+            self.remove(cx, at);
+        } else {
+            self.stats.add(name.pool, Count::Replaced);
+        }
+        result
+    }
+
+    // ---- removing ----
+
+    /// Removes a page. Other pages' records may move by it.
+    fn remove(&mut self, cx: &Context<'_, H>, at: Ref) {
+        if self.ages {
+            self.unage(at);
+        }
+        let place = self.stored(at).place();
+        self.unplace(cx, place);
+        let object = self.object_of(at);
+        let Object { oid, pool, .. } = self.objects[object];
+        let left = match at {
+            Ref::Solo(_) => 0,
+            Ref::Page(number) => {
+                let Page {
+                    index,
+                    previous,
+                    next,
+                    ..
+                } = self.pages[number];
+                if next != NONE {
+                    self.pages[next].previous = previous;
+                }
+                if previous == NONE {
+                    self.objects[object].set_first(next);
+                } else {
+                    self.pages[previous].next = next;
+                }
+                let supply = &mut self.frames.of(cx.host);
+                self.index
+                    .remove(cx.key.page(object, index), at.entry(), supply);
+                self.pages.remove(number, supply);
+                self.objects[object].take_page()
+            }
+        };
+        if left == 0 {
+            let supply = &mut self.frames.of(cx.host);
+            self.index
+                .remove(cx.key.object(pool, oid), Ref::Solo(object).entry(), supply);
+            self.objects.remove(object, supply);
+        }
+        let stored = &mut self.stored[usize::from(pool) % crate::engine::POOLS_PER_CLIENT];
+        *stored = stored.saturating_sub(1);
+        if let Some((from, to)) = self.pages.hole() {
+            self.move_page(cx, from, to);
+        }
+        if let Some((from, to)) = self.objects.hole() {
+            self.move_object(cx, from, to);
+        }
+    }
+
+    // ---- moving ----
+
+    /// Tells everybody who knows a page that its record is now `new`, which is already filled in.
+    fn rename(&mut self, cx: &Context<'_, H>, new: Ref) {
+        let Stored { older, newer, .. } = *self.stored(new);
+        if self.ages {
+            match Ref::of(older) {
+                Some(older) => self.stored_mut(older).newer = new.word(),
+                None => self.oldest = new.word(),
+            }
+            match Ref::of(newer) {
+                Some(newer) => self.stored_mut(newer).older = new.word(),
+                None => self.newest = new.word(),
+            }
+        }
+        if let Place::Packed(first, _) = self.stored(new).place() {
+            self.pack
+                .set_owner(first, new.word(), &mut self.frames.of(cx.host));
+        }
+    }
+
+    fn move_page(&mut self, cx: &Context<'_, H>, from: u32, to: u32) {
+        let Page {
+            object,
+            index,
+            previous,
+            next,
+            ..
+        } = self.pages[from];
+        self.pages.relocate(from, to, &mut self.frames.of(cx.host));
+        if next != NONE {
+            self.pages[next].previous = to;
+        }
+        if previous == NONE {
+            self.objects[object].set_first(to);
+        } else {
+            self.pages[previous].next = to;
+        }
+        self.index.replace(
+            cx.key.page(object, index),
+            Ref::Page(from).entry(),
+            Ref::Page(to).entry(),
+        );
+        self.rename(cx, Ref::Page(to));
+    }
+
+    /// Moves a solo object. One with many pages stays: their index entries depend on its number.
+    fn move_object(&mut self, cx: &Context<'_, H>, from: u32, to: u32) {
+        let Object { oid, pool, .. } = self.objects[from];
+        if self.objects[from].solo_index().is_none() {
+            return;
+        }
+        self.objects
+            .relocate(from, to, &mut self.frames.of(cx.host));
+        self.index.replace(
+            cx.key.object(pool, oid),
+            Ref::Solo(from).entry(),
+            Ref::Solo(to).entry(),
+        );
+        self.rename(cx, Ref::Solo(to));
+    }
+
+    // ---- age ----
+
+    fn age(&mut self, at: Ref, now: u32) {
+        let newest = self.newest;
+        let stored = self.stored_mut(at);
+        stored.stamp = now;
+        stored.older = newest;
+        stored.newer = 0;
+        match Ref::of(newest) {
+            Some(newest) => self.stored_mut(newest).newer = at.word(),
+            None => self.oldest = at.word(),
+        }
+        self.newest = at.word();
+    }
+
+    fn unage(&mut self, at: Ref) {
+        let Stored { older, newer, .. } = *self.stored(at);
+        match Ref::of(older) {
+            Some(older) => self.stored_mut(older).newer = newer,
+            None => self.oldest = newer,
+        }
+        match Ref::of(newer) {
+            Some(newer) => self.stored_mut(newer).older = older,
+            None => self.newest = older,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What happened, counted per pool and shard and summed when somebody asks.
+
+use crate::engine::POOLS_PER_CLIENT;
+
+/// Things counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Count {
+    /// Puts asked for.
+    Put,
+    /// Puts that stored a new page.
+    Stored,
+    /// Puts that replaced a page.
+    Replaced,
+    /// Puts refused for want of memory.
+    NoMemory,
+    /// Puts that lost the page they would have replaced.
+    Lost,
+    /// Gets asked for.
+    Get,
+    /// Gets that found their page.
+    Hit,
+    /// Page flushes asked for.
+    FlushPage,
+    /// Page flushes that found their page.
+    FlushPageFound,
+    /// Object flushes asked for.
+    FlushObject,
+    /// Object flushes that found their object.
+    FlushObjectFound,
+    /// Pages evicted.
+    Evicted,
+    /// Pages whose compressed form could not be read back.
+    Damaged,
+}
+
+const COUNTS: usize = Count::Damaged as usize + 1;
+
+/// Counts of one pool, or sums of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats([u64; COUNTS]);
+
+impl PoolStats {
+    /// How often it happened.
+    #[must_use]
+    pub fn get(&self, count: Count) -> u64 {
+        self.0[count as usize]
+    }
+
+    /// Adds another's counts to these.
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, more) in self.0.iter_mut().zip(other.0) {
+            *sum = sum.wrapping_add(more);
+        }
+    }
+}
+
+/// One shard's counts.
+pub(crate) struct Stats([PoolStats; POOLS_PER_CLIENT]);
+
+impl Stats {
+    pub(crate) const fn new() -> Self {
+        Self([PoolStats([0; COUNTS]); POOLS_PER_CLIENT])
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, pool: u8, count: Count) {
+        let counter = &mut self.0[usize::from(pool) % POOLS_PER_CLIENT].0[count as usize];
+        *counter = counter.wrapping_add(1);
+    }
+
+    pub(crate) fn of(&self, pool: u8) -> &PoolStats {
+        &self.0[usize::from(pool) % POOLS_PER_CLIENT]
+    }
+
+    /// Forgets a pool's counts, when another takes its number.
+    pub(crate) fn reset(&mut self, pool: u8) {
+        self.0[usize::from(pool) % POOLS_PER_CLIENT] = PoolStats::default();
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The pages of one owner and one kind: a client's ephemeral ones, its persistent ones, or a shared pool's.
+//!
+//! ```text
+//! Store (one frame) ──► Cell × 1, 2, 4 … 64 (one frame each)
+//!                       │ published: pages by pool, frames, age │ lock │ Shard │
+//! ```
+//!
+//! An object's hash picks the shard. What others ask often is published beside the lock after each operation, so that
+//! asking takes no lock. Lock order: client control, registry, shard; a shard's lock is the innermost, and only one
+//! shard's lock is held at a time.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use spin::mutex::{SpinMutex, TicketMutex, TicketMutexGuard};
+
+use crate::compress::Backoff;
+use crate::counted::Holders;
+use crate::engine::POOLS_PER_CLIENT;
+use crate::frame::{Frames, Owned, Shortage};
+use crate::host::Host;
+use crate::shard::Shard;
+use crate::stats::PoolStats;
+
+/// Shards of one store at most.
+const SHARDS: usize = 64;
+
+pub(crate) struct Cell<H: Host> {
+    pages: [AtomicU32; POOLS_PER_CLIENT],
+    frames: AtomicU32,
+    /// Age stamp of the oldest page; meaningful while `ageing` is not zero.
+    oldest: AtomicU32,
+    ageing: AtomicU32,
+    pub(crate) backoff: Backoff,
+    shard: TicketMutex<Shard<H>>,
+}
+
+impl<H: Host> Cell<H> {
+    const fn new(ages: bool, account: Option<H::Account>) -> Self {
+        Self {
+            pages: [const { AtomicU32::new(0) }; POOLS_PER_CLIENT],
+            frames: AtomicU32::new(0),
+            oldest: AtomicU32::new(0),
+            ageing: AtomicU32::new(0),
+            backoff: Backoff::new(),
+            shard: TicketMutex::new(Shard::new(ages, account)),
+        }
+    }
+
+    /// Works on the shard, and publishes what became of it.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Shard<H>) -> R) -> R {
+        let mut shard: TicketMutexGuard<'_, _> = self.shard.lock();
+        let result = work(&mut shard);
+        for (pool, pages) in self.pages.iter().enumerate() {
+            publish(pages, shard.pages_of(pool as u8));
+        }
+        publish(&self.frames, shard.frames.held());
+        publish(&self.oldest, shard.oldest_stamp().unwrap_or(0));
+        publish(&self.ageing, shard.oldest_stamp().is_some().into());
+        result
+    }
+
+    /// Pages of a pool.
+    pub(crate) fn pages(&self, pool: u8) -> u32 {
+        self.pages[usize::from(pool) % POOLS_PER_CLIENT].load(Ordering::Relaxed)
+    }
+
+    /// Frames held.
+    pub(crate) fn frames(&self) -> u32 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Ticks since the oldest page was put or promoted, if there is one that may be evicted.
+    pub(crate) fn oldest_age(&self, now: u32) -> Option<u32> {
+        (self.ageing.load(Ordering::Relaxed) != 0)
+            .then(|| now.wrapping_sub(self.oldest.load(Ordering::Relaxed)))
+    }
+}
+
+/// Writes only what changed: readers keep the cache line, and so does the next operation here.
+fn publish(to: &AtomicU32, value: u32) {
+    if to.load(Ordering::Relaxed) != value {
+        to.store(value, Ordering::Relaxed);
+    }
+}
+
+pub(crate) struct Store<H: Host> {
+    holders: AtomicU32,
+    count: u32,
+    cells: [Option<Owned<Cell<H>>>; SHARDS],
+    /// The frames of the store and its cells themselves.
+    frames: SpinMutex<Frames<H>>,
+}
+
+impl<H: Host> Holders for Store<H> {
+    fn holders(&self) -> &AtomicU32 {
+        &self.holders
+    }
+}
+
+impl<H: Host> Store<H> {
+    /// A store for calls from that many CPUs at once. A single one needs no second lock.
+    pub(crate) fn create(
+        host: &H,
+        ages: bool,
+        account: Option<H::Account>,
+        cpus: u32,
+    ) -> Result<Owned<Self>, Shortage> {
+        let count = if cpus <= 1 {
+            1
+        } else {
+            (cpus.min(8) * 8).next_power_of_two().min(SHARDS as u32)
+        };
+        let mut frames = Frames::new(account);
+        let mut store = frames.of(host).take_filled(|| Self {
+            holders: AtomicU32::new(0),
+            count,
+            cells: [const { None }; SHARDS],
+            frames: SpinMutex::new(Frames::new(account)),
+        })?;
+        let mut shortage = None;
+        for cell in store.cells.iter_mut().take(count as usize) {
+            match frames.of(host).take_filled(|| Cell::new(ages, account)) {
+                Ok(made) => *cell = Some(made),
+                Err(short) => shortage = Some(short),
+            }
+        }
+        *store.frames.get_mut() = frames;
+        match shortage {
+            None => Ok(store),
+            Some(shortage) => {
+                Self::destroy(store, host);
+                Err(shortage)
+            }
+        }
+    }
+
+    /// Gives everything back. The pages should be gone already: what is left is cut short, not evicted in order.
+    pub(crate) fn destroy(mut store: Owned<Self>, host: &H) {
+        let mut frames = core::mem::replace(store.frames.get_mut(), Frames::new(None));
+        for cell in &mut store.cells {
+            if let Some(cell) = cell.take() {
+                cell.with(|shard| shard.clear(host));
+                frames.of(host).give_metadata(cell);
+            }
+        }
+        frames.of(host).give_metadata(store);
+    }
+
+    /// The cell of the objects with that hash.
+    #[inline]
+    pub(crate) fn cell(&self, hash: u64) -> Option<&Cell<H>> {
+        self.cells[(hash >> 32) as usize & (self.count as usize - 1) & (SHARDS - 1)].as_deref()
+    }
+
+    pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<H>> {
+        self.cells.iter().flatten().map(|cell| &**cell)
+    }
+
+    /// Pages of a pool.
+    pub(crate) fn pages(&self, pool: u8) -> u64 {
+        self.cells().map(|cell| u64::from(cell.pages(pool))).sum()
+    }
+
+    /// Whether a pool holds no page at all.
+    pub(crate) fn is_empty(&self, pool: u8) -> bool {
+        self.cells().all(|cell| cell.pages(pool) == 0)
+    }
+
+    /// Frames held by the shards; those of the store itself are constant and not counted.
+    pub(crate) fn frames(&self) -> u64 {
+        self.cells().map(|cell| u64::from(cell.frames())).sum()
+    }
+
+    /// What happened to a pool.
+    pub(crate) fn stats(&self, pool: u8) -> PoolStats {
+        let mut sum = PoolStats::default();
+        for cell in self.cells() {
+            cell.with(|shard| sum.merge(shard.stats.of(pool)));
+        }
+        sum
+    }
+
+    /// Forgets what happened to a pool's number before.
+    pub(crate) fn reset_stats(&self, pool: u8) {
+        for cell in self.cells() {
+            cell.with(|shard| shard.stats.reset(pool));
+        }
+    }
+
+    /// Gives spare frames back to the host; says how many.
+    pub(crate) fn drain(&self, host: &H) -> u64 {
+        self.cells()
+            .map(|cell| u64::from(cell.with(|shard| shard.drain(host))))
+            .sum()
+    }
+}
