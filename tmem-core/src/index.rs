@@ -11,7 +11,7 @@
 //!
 //! A lookup reads the directory and the bucket's number, which stay in the cache, and one line of the bucket. A full line
 //! runs over into the next. A bucket that is seven eighths full splits in two, by its entries' tags alone; two that have
-//! become nearly empty merge. The directory doubles without being copied: a leaf that is not there yet reads as its twin
+//! become nearly empty merge. Above one frame, the directory doubles without being copied: a leaf not there yet reads as its twin
 //! in the lower half. So no insertion does more work than a split: two frames written, at most.
 
 use crate::frame::{InFrame, Owned, Shortage, Supply};
@@ -178,14 +178,19 @@ impl Index {
         if bucket.entries <= MERGE / 2 {
             while self.merge(hash, supply) {}
         }
-        let bucket = self.buckets_at(hash);
-        if bucket.entries == 0 && bucket.depth == 0 {
+        self.trim(supply);
+    }
+
+    /// Gives every frame back if there is no entry.
+    pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
+        // With nothing in them, all buckets have merged into the first.
+        let first = self.buckets_at(0);
+        if self.buckets.capacity() > 0 && first.entries == 0 && first.depth == 0 {
             self.clear(supply);
         }
     }
 
-    /// Gives every frame back.
-    pub(crate) fn clear<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
+    fn clear<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
         for number in 0..self.used {
             if let Some(lines) = self.buckets[number].lines.take() {
                 supply.give_metadata(lines);
@@ -237,15 +242,28 @@ impl Index {
         first.0[slot % LEAF]
     }
 
+    /// Deepens the directory to `depth` bits. No lookup changes, and from here on the upper half is kept up to date.
+    fn double<H: Host>(&mut self, depth: u8, supply: &mut Supply<'_, H>) -> Result<(), Shortage> {
+        if self.leaf.is_none() {
+            self.leaf = Some(supply.take_metadata()?);
+        }
+        let half = 1 << self.depth;
+        if depth > self.depth
+            && half < LEAF
+            && let Some(leaf) = &mut self.leaf
+        {
+            leaf.0.copy_within(..half, half);
+        }
+        self.depth = depth;
+        Ok(())
+    }
+
     /// Makes a directory slot writable.
     fn materialise<H: Host>(
         &mut self,
         slot: usize,
         supply: &mut Supply<'_, H>,
     ) -> Result<(), Shortage> {
-        if self.leaf.is_none() {
-            self.leaf = Some(supply.take_metadata()?);
-        }
         let leaf = slot / LEAF;
         if leaf == 0 {
             return Ok(());
@@ -322,8 +340,7 @@ impl Index {
         // The new bucket serves the hashes whose bit `depth` is set.
         let first = low_bits(hash as u32, depth) | 1 << depth;
         let step = 1 << (depth + 1);
-        // Doubling alone changes no lookup, and from here on the upper half is kept up to date.
-        self.depth = doubled;
+        self.double(doubled, supply)?;
         for slot in (first..1 << doubled).step_by(step) {
             self.materialise(slot, supply)?;
         }
@@ -512,4 +529,60 @@ pub(crate) fn prefetch<T>(at: *const T) {
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = at;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frames;
+    use crate::sim::SimHost;
+    use std::collections::HashMap;
+
+    #[test]
+    fn finds_what_was_inserted_through_growth_and_shrinkage() {
+        let host = SimHost::new(10_000);
+        let mut frames = Frames::new(None);
+        let mut index = Index::new();
+        let mut model = HashMap::new();
+        let mut state = 1u64;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        };
+        let supply = &mut frames.of(&host);
+        for round in 0..400_000u32 {
+            let growing = round / 50_000 % 2 == 0;
+            let name = random() % 60_000;
+            let hash = name.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) ^ name << 50;
+            if let Some(&entry) = model.get(&name) {
+                assert_eq!(
+                    index.find(hash, |found| found.0 == entry),
+                    Some(Entry(entry)),
+                    "round {round}"
+                );
+                if !growing || random() % 4 == 0 {
+                    index.remove(hash, Entry(entry), supply);
+                    model.remove(&name);
+                }
+            } else {
+                assert_eq!(
+                    index.find(hash, |found| found.0 == name as u32 + 1),
+                    None,
+                    "round {round}"
+                );
+                if growing {
+                    index.reserve(hash, supply).unwrap();
+                    index.insert(hash, Entry(name as u32 + 1));
+                    model.insert(name, name as u32 + 1);
+                }
+            }
+        }
+        for (name, entry) in model {
+            let hash = name.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) ^ name << 50;
+            index.remove(hash, Entry(entry), supply);
+        }
+        assert_eq!(frames.held(), 0, "an empty index holds no frame");
+    }
 }

@@ -269,6 +269,11 @@ impl Pack {
         Some(moved)
     }
 
+    /// Gives back room for descriptors that was made ready and not used.
+    pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
+        self.frames.trim(supply);
+    }
+
     /// Finds room in frames in use: whole in the best fit, else spread over the largest gaps. Says how many bytes are left
     /// for a new frame: none, or as many as fit one.
     fn plan(&self, bytes: usize) -> (Plan, usize) {

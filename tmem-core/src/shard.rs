@@ -137,11 +137,14 @@ impl<H: Host> Shard<H> {
         if frozen {
             return Err(PutError::Frozen);
         }
-        match object {
+        let stored = match object {
             None => self.put_solo(cx, name, index, form, scratch),
             Some(object) => self.put_beside(cx, object, index, form, scratch),
+        };
+        if let Err(shortage) = stored {
+            self.trim(cx.host);
+            return Err(PutError::New(shortage));
         }
-        .map_err(PutError::New)?;
         self.stored[usize::from(name.pool) % self.stored.len()] += 1;
         self.stats.add(name.pool, Count::Stored);
         Ok(())
@@ -327,15 +330,23 @@ impl<H: Host> Shard<H> {
         }
     }
 
+    /// Gives back room that was made ready and not used.
+    fn trim(&mut self, host: &H) {
+        let supply = &mut self.frames.of(host);
+        self.objects.trim(supply);
+        self.pages.trim(supply);
+        self.pack.trim(supply);
+        self.index.trim(supply);
+    }
+
     /// Gives the last frames of an empty shard back.
     pub(crate) fn clear(&mut self, host: &H) {
         debug_assert!(
             self.stored.iter().all(|pages| *pages == 0),
             "a shard is cleared before its pools are purged"
         );
-        let supply = &mut self.frames.of(host);
-        self.index.clear(supply);
-        supply.drain();
+        self.trim(host);
+        self.drain(host);
         debug_assert_eq!(self.frames.held(), 0, "an empty shard holds frames");
     }
 

@@ -20,7 +20,11 @@ fn drive(seed: u64, steps: u64, frames: u64, quota: u64, vcpus: u32, objects: u6
     for step in 0..steps {
         if pools.is_empty() || (pools.len() < 4 && chance.below(500) == 0) {
             let persistent = chance.below(2) == 0;
-            let kind = if persistent { PoolKind::Persistent } else { PoolKind::Ephemeral };
+            let kind = if persistent {
+                PoolKind::Persistent
+            } else {
+                PoolKind::Ephemeral
+            };
             match engine.new_pool(&guest.client, kind) {
                 Ok(pool) => assert!(pools.insert(pool, persistent).is_none()),
                 Err(error) => assert_eq!(error, Error::NoMemory),
@@ -32,7 +36,9 @@ fn drive(seed: u64, steps: u64, frames: u64, quota: u64, vcpus: u32, objects: u6
         let pool = ids[chance.below(ids.len() as u64) as usize];
         let persistent = pools[&pool];
         let key = (pool, chance.below(objects), chance.below(indexes) as u32);
-        let in_pool = |model: &HashMap<(PoolId, u64, u32), _>| model.keys().filter(|key| key.0 == pool).count();
+        let in_pool = |model: &HashMap<(PoolId, u64, u32), _>| {
+            model.keys().filter(|key| key.0 == pool).count()
+        };
         match chance.below(1000) {
             0..450 => {
                 let page = (KINDS[chance.below(4) as usize], step);
@@ -49,18 +55,29 @@ fn drive(seed: u64, steps: u64, frames: u64, quota: u64, vcpus: u32, objects: u6
             }
             450..850 => match (guest.get(key.0, key.1, key.2), model.get(&key)) {
                 (Ok(Some(page)), Some(&(kind, seed))) => {
-                    assert!(page.0 == contents(kind, seed).0, "step {step}: {key:?} is not the page put last");
+                    assert!(
+                        page.0 == contents(kind, seed).0,
+                        "step {step}: {key:?} is not the page put last"
+                    );
                     if !persistent {
                         model.remove(&key);
                     }
                 }
-                (Ok(Some(_)), None) => panic!("step {step}: {key:?} is there, but was never put, or flushed"),
+                (Ok(Some(_)), None) => {
+                    panic!("step {step}: {key:?} is there, but was never put, or flushed")
+                }
                 (Ok(None), there) => {
-                    assert!(!persistent || there.is_none(), "step {step}: persistent {key:?} is lost");
+                    assert!(
+                        !persistent || there.is_none(),
+                        "step {step}: persistent {key:?} is lost"
+                    );
                     model.remove(&key);
                 }
                 (Err(Error::EmptyPool), _) => {
-                    assert!(!persistent || in_pool(&model) == 0, "step {step}: persistent pages are lost");
+                    assert!(
+                        !persistent || in_pool(&model) == 0,
+                        "step {step}: persistent pages are lost"
+                    );
                     model.retain(|there, _| there.0 != pool);
                 }
                 (Err(error), _) => panic!("step {step}: get says {error:?}"),
@@ -92,7 +109,11 @@ fn drive(seed: u64, steps: u64, frames: u64, quota: u64, vcpus: u32, objects: u6
         }
     }
     guest.destroy();
-    assert!(engine.host().held() <= 1, "{} frames leak", engine.host().held());
+    assert!(
+        engine.host().held() <= 1,
+        "{} frames leak",
+        engine.host().held()
+    );
 }
 
 #[test]
@@ -104,7 +125,15 @@ fn plenty_of_memory() {
 #[test]
 fn short_of_host_memory() {
     for seed in 0..8 {
-        drive(seed, 20_000, 100 + seed * 40, 100_000, 1 + (seed as u32 & 1), 30, 40);
+        drive(
+            seed,
+            20_000,
+            100 + seed * 40,
+            100_000,
+            1 + (seed as u32 & 1),
+            30,
+            40,
+        );
     }
 }
 

@@ -43,7 +43,10 @@ pub fn contents(kind: Kind, seed: u64) -> Box<FrameBytes> {
             let spread = 4 + chance.below(400);
             let mut at = 0;
             while at < page.0.len() {
-                let word = chance.below(spread).wrapping_mul(0x1234_5678_9abc_def1).to_le_bytes();
+                let word = chance
+                    .below(spread)
+                    .wrapping_mul(0x1234_5678_9abc_def1)
+                    .to_le_bytes();
                 let count = (3 + chance.below(6) as usize).min(page.0.len() - at);
                 for (to, from) in page.0[at..at + count].iter_mut().zip(word) {
                     *to = b'a' + from % 26;
@@ -67,32 +70,53 @@ pub struct Guest<'a> {
 
 impl<'a> Guest<'a> {
     pub fn new(engine: &'a Engine<SimHost>, id: u16, quota: u64, vcpus: u32) -> Self {
-        let client = engine.client(ClientId(id), Quota::new(quota), vcpus).expect("a client");
+        let client = engine
+            .client(ClientId(id), Quota::new(quota), vcpus)
+            .expect("a client");
         Self { engine, client }
     }
 
     pub fn put(&self, pool: PoolId, oid: u64, index: u32, page: &FrameBytes) -> Result<(), Error> {
         let from = GuestPage::Memory(NonNull::from(page));
-        self.engine.put(&self.client, pool, Oid([oid, 0, 0]), index, from)
+        self.engine
+            .put(&self.client, pool, Oid([oid, 0, 0]), index, from)
     }
 
-    pub fn get(&self, pool: PoolId, oid: u64, index: u32) -> Result<Option<Box<FrameBytes>>, Error> {
+    pub fn get(
+        &self,
+        pool: PoolId,
+        oid: u64,
+        index: u32,
+    ) -> Result<Option<Box<FrameBytes>>, Error> {
         let mut page = contents(Kind::Noise, 99);
         let to = GuestPage::Memory(NonNull::from(&mut *page));
-        let found = self.engine.get(&self.client, pool, Oid([oid, 0, 0]), index, to)?;
+        let found = self
+            .engine
+            .get(&self.client, pool, Oid([oid, 0, 0]), index, to)?;
         Ok(found.then_some(page))
     }
 
     pub fn flush(&self, pool: PoolId, oid: u64, index: u32) {
-        self.engine.flush_page(&self.client, pool, Oid([oid, 0, 0]), index).expect("a pool");
+        self.engine
+            .flush_page(&self.client, pool, Oid([oid, 0, 0]), index)
+            .expect("a pool");
     }
 
     pub fn flush_object(&self, pool: PoolId, oid: u64) {
-        while self.engine.flush_object(&self.client, pool, Oid([oid, 0, 0])) == Ok(Progress::More) {}
+        while self
+            .engine
+            .flush_object(&self.client, pool, Oid([oid, 0, 0]))
+            == Ok(Progress::More)
+        {}
     }
 
     pub fn destroy_pool(&self, pool: PoolId) {
-        while self.engine.destroy_pool(&self.client, pool).expect("a pool") == Progress::More {}
+        while self
+            .engine
+            .destroy_pool(&self.client, pool)
+            .expect("a pool")
+            == Progress::More
+        {}
     }
 
     pub fn destroy(self) {
@@ -102,5 +126,11 @@ impl<'a> Guest<'a> {
 }
 
 pub fn engine(frames: u64, compress: bool) -> Engine<SimHost> {
-    Engine::new(SimHost::new(frames), Config { compress, dedup: false })
+    Engine::new(
+        SimHost::new(frames),
+        Config {
+            compress,
+            dedup: false,
+        },
+    )
 }
