@@ -98,7 +98,7 @@ impl Guest<'_> {
         if progress == Progress::Done {
             let raw = self.client.swap(ptr::null_mut(), Ordering::AcqRel);
             // SAFETY: the cell's own reference, and nobody borrows it any more.
-            drop(unsafe { Client::<Xen>::from_raw(raw.cast_const().cast()) });
+            engine.release(unsafe { Client::from_raw(raw.cast_const().cast()) });
         }
         progress
     }
