@@ -219,8 +219,8 @@ fn ephemeral(most: u32) {
             content_of(i).is_in(page, handle.seed())
         });
     };
-    // Some thousand more once eviction has begun.
-    while put < most && beyond < 16 * PROBE_EVERY {
+    // Some more once eviction has begun.
+    while put < most && beyond <= put / 8 {
         let handle = handle_of(pool, put);
         content_of(put).fill(page, handle.seed());
         refused += u32::from(handle.put(page) != Code::DONE);
