@@ -11,6 +11,7 @@ use crate::counted::{Counted, Holders};
 use crate::engine::{ClientId, Error, POOLS_PER_CLIENT, PoolId, SHARED_POOLS, Uuid};
 use crate::frame::{Frames, Owned};
 use crate::host::Host;
+use crate::save::Saving;
 use crate::shard::Cursor;
 use crate::store::Store;
 
@@ -78,6 +79,7 @@ pub(crate) struct Control {
     /// How far the purge of a dying pool has come: the shard, and where in it.
     pub(crate) purges: [(u32, Cursor); POOLS_PER_CLIENT],
     pub(crate) uuids: [Uuid; POOLS_PER_CLIENT],
+    pub(crate) saving: Option<Saving>,
     /// Shared pools that the client may join.
     pub(crate) authorised: [Option<Uuid>; SHARED_POOLS],
 }
@@ -90,8 +92,12 @@ pub(crate) struct Body<H: Host> {
     /// No pool is made any more.
     pub(crate) dead: AtomicBool,
     pub(crate) frozen: AtomicBool,
+    /// Its persistent pages must not change.
+    pub(crate) saving: AtomicBool,
     pub(crate) compress: AtomicBool,
     pub(crate) weight: AtomicU32,
+    /// Frames that its persistent pages may take at most; `u64::MAX`: as many as the host allows.
+    pub(crate) cap: AtomicU64,
     slots: [AtomicU64; POOLS_PER_CLIENT],
     /// Each holds a count of its store until the client goes, or is null.
     stores: [AtomicPtr<Store<H>>; STORES],
@@ -113,13 +119,16 @@ impl<H: Host> Body<H> {
             vcpus,
             dead: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
+            saving: AtomicBool::new(false),
             compress: AtomicBool::new(compress),
             weight: AtomicU32::new(0),
+            cap: AtomicU64::new(u64::MAX),
             slots: [const { AtomicU64::new(0) }; POOLS_PER_CLIENT],
             stores: [const { AtomicPtr::new(core::ptr::null_mut()) }; STORES],
             control: SpinMutex::new(Control {
                 purges: [(0, Cursor::START); POOLS_PER_CLIENT],
                 uuids: [[0; 2]; POOLS_PER_CLIENT],
+                saving: None,
                 authorised: [None; SHARED_POOLS],
             }),
         }

@@ -90,6 +90,8 @@ pub(crate) fn fill(page: &mut FrameBytes, word: u64) {
 
 /// Which objects' pages did not compress lately, so that trying again can wait. Objects share marks by hash; a mark is a
 /// hint, so lost updates do no harm.
+///
+/// A mark is a pair: failures in a row, to 6 (upper half), and puts still to be stored untried (lower half).
 pub(crate) struct Backoff([AtomicU8; 64]);
 
 impl Backoff {
@@ -98,37 +100,53 @@ impl Backoff {
     }
 
     /// Whether to try a page of the object with that hash.
-    ///
-    /// A mark holds the number of failures in a row (upper 4 bits, to 6) and puts still to skip (lower bits of the next
-    /// power of two, as a count to 15): after `n` failures, `2^n / 4` puts are stored as they are.
     pub(crate) fn may_try(&self, hash: u64) -> bool {
         let mark = self.mark(hash);
         let value = mark.load(Ordering::Relaxed);
-        if value & 15 == 0 {
-            return true;
+        let untried = value % 16;
+        if untried > 0 {
+            mark.store(value - 1, Ordering::Relaxed);
         }
-        mark.store(value - 1, Ordering::Relaxed);
-        false
+        untried == 0
     }
 
-    /// Learns how a try went.
+    /// Learns how a try went: after `n` failures in a row, the next `2^n / 4` puts, at most 15, are not tried.
     pub(crate) fn learn(&self, hash: u64, compressed: bool) {
         let mark = self.mark(hash);
         let value = mark.load(Ordering::Relaxed);
-        if compressed {
-            if value != 0 {
-                mark.store(0, Ordering::Relaxed);
-            }
+        let failures = (value / 16 + 1).min(6);
+        let next = if compressed {
+            0
         } else {
-            let failures = (value >> 4).min(5) + 1;
-            mark.store(
-                failures << 4 | ((1u8 << failures) >> 2).min(15),
-                Ordering::Relaxed,
-            );
+            failures * 16 + ((1 << failures) / 4).min(15)
+        };
+        if value != next {
+            mark.store(next, Ordering::Relaxed);
         }
     }
 
     fn mark(&self, hash: u64) -> &AtomicU8 {
         &self.0[(hash >> 26) as usize % self.0.len()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Backoff;
+
+    #[test]
+    fn what_does_not_compress_is_tried_less_and_less() {
+        let backoff = Backoff::new();
+        let mut tries = 0;
+        for _ in 0..1000 {
+            if backoff.may_try(7) {
+                tries += 1;
+                backoff.learn(7, false);
+            }
+        }
+        assert!((60..80).contains(&tries), "{tries} tries");
+        while !backoff.may_try(7) {}
+        backoff.learn(7, true);
+        assert!(backoff.may_try(7), "one success and it is tried again");
     }
 }

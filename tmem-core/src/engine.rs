@@ -10,9 +10,10 @@ use crate::compress::{Form, Scratch};
 use crate::counted::Counted;
 use crate::frame::Shortage;
 use crate::hash::Key;
-use crate::host::{BadFrame, Host};
+use crate::host::{BadFrame, FrameBytes, Host};
 use crate::registry::Registry;
-use crate::shard::{Context, Cursor, ObjectName, PutError};
+use crate::save::Handle;
+use crate::shard::{Context, Cursor, ObjectName, PutError, Terms};
 use crate::stats::{Count, PoolStats};
 use crate::store::{Cell, Store};
 
@@ -97,6 +98,49 @@ pub enum Progress {
     More,
 }
 
+/// What is set for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientInfo {
+    /// Its share of ephemeral memory, relative to other clients' weights; 0: no limit.
+    pub weight: u32,
+    /// It stores no new pages.
+    pub frozen: bool,
+    /// Its new pages are compressed.
+    pub compress: bool,
+    /// Its persistent pages are being saved.
+    pub saving: bool,
+    /// The most frames its persistent pages may take, if the administrator set one.
+    pub cap: Option<u64>,
+    /// Its pools.
+    pub pools: u32,
+}
+
+/// A live pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolInfo {
+    /// What it is; a pool that was to be shared but was not allowed is `Ephemeral`.
+    pub kind: PoolKind,
+    /// Pages it holds.
+    pub pages: u64,
+}
+
+/// Sums over the whole store. A shared pool counts once for each id that stands for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Clients that live.
+    pub clients: u32,
+    /// Their live pools.
+    pub pools: u32,
+    /// Pages in those.
+    pub pages: u64,
+    /// Frames of ephemeral pages, metadata included.
+    pub ephemeral_frames: u64,
+    /// Frames of persistent pages, metadata included.
+    pub persistent_frames: u64,
+    /// What happened since boot.
+    pub past: PoolStats,
+}
+
 /// What the administrator chose at boot.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -178,14 +222,39 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// `TooManyPools`; `NoMemory` if there is no frame for the store's first structures; `NoPool` if the client is dead.
     pub fn new_pool(&self, client: &Client<H>, kind: PoolKind) -> Result<PoolId, Error> {
+        self.make_pool(client, kind, None)
+    }
+
+    /// Makes a pool under a given number, for pages that were saved from one of that number.
+    ///
+    /// # Errors
+    /// As [`Engine::new_pool`]; `TooManyPools` if the number is taken.
+    pub fn restore_pool(
+        &self,
+        client: &Client<H>,
+        pool: PoolId,
+        kind: PoolKind,
+    ) -> Result<(), Error> {
+        self.make_pool(client, kind, Some(pool)).map(|_| ())
+    }
+
+    fn make_pool(
+        &self,
+        client: &Client<H>,
+        kind: PoolKind,
+        wanted: Option<PoolId>,
+    ) -> Result<PoolId, Error> {
         let body = client.body();
         let mut control = body.control.lock();
         if body.dead.load(Ordering::Relaxed) {
             return Err(Error::NoPool);
         }
-        let id = PoolId::all()
-            .find(|id| body.slot(*id).state() == State::Free)
-            .ok_or(Error::TooManyPools)?;
+        let free = |id: &PoolId| body.slot(*id).state() == State::Free;
+        let id = match wanted {
+            Some(id) => Some(id).filter(free),
+            None => PoolId::all().find(free),
+        }
+        .ok_or(Error::TooManyPools)?;
         let number = match kind {
             PoolKind::Persistent => self.private_store(body, PERSISTENT)?,
             PoolKind::SharedEphemeral(uuid)
@@ -256,8 +325,11 @@ impl<H: Host> Engine<H> {
                 }
                 return Ok(Progress::More);
             }
+            let mut registry = self.registry.lock();
             if slot.is_shared() {
-                self.registry.lock().leave(&self.host, store, body.id);
+                registry.leave(&self.host, store, body.id);
+            } else {
+                registry.past.merge(&store.stats(slot.number(pool)));
             }
         }
         body.set_slot(pool, State::Free, 0);
@@ -276,7 +348,20 @@ impl<H: Host> Engine<H> {
         index: u32,
         from: H::GuestFrame,
     ) -> Result<(), Error> {
+        let handle = Handle { pool, oid, index };
+        self.store_page(client, handle, false, |page| self.host.copy_in(from, page))
+    }
+
+    /// Stores the page that `copy` fetches; `forced` even if the client is frozen or at its cap.
+    pub(crate) fn store_page(
+        &self,
+        client: &Client<H>,
+        handle: Handle,
+        forced: bool,
+        copy: impl FnOnce(&mut FrameBytes) -> Result<(), BadFrame>,
+    ) -> Result<(), Error> {
         let body = client.body();
+        let Handle { pool, oid, index } = handle;
         let (slot, store) = body.pool(pool)?;
         let name = self.name(slot, pool, oid);
         let cell = store.cell(name.hash).ok_or(Error::NoPool)?;
@@ -285,13 +370,15 @@ impl<H: Host> Engine<H> {
             body,
             pool,
             slot,
+            store,
             cell,
             name,
             index,
+            forced,
         };
         self.host
-            .with_scratch(|scratch| match self.host.copy_in(from, &mut scratch.page) {
-                Ok(()) => work.run(store, scratch),
+            .with_scratch(|scratch| match copy(&mut scratch.page) {
+                Ok(()) => work.run(scratch),
                 Err(BadFrame) => work.forget(Error::BadFrame),
             })
     }
@@ -400,8 +487,12 @@ impl<H: Host> Engine<H> {
     /// Takes all pools of the client away, and lets no new ones be made.
     pub fn destroy_client(&self, client: &Client<H>) -> Progress {
         let body = client.body();
-        drop(body.control.lock());
+        let mut control = body.control.lock();
         body.dead.store(true, Ordering::Relaxed);
+        if control.saving.take().is_some() {
+            self.stop_saving(body);
+        }
+        drop(control);
         for pool in PoolId::all() {
             if self.destroy_pool(client, pool) == Ok(Progress::More) {
                 return Progress::More;
@@ -477,6 +568,92 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
+    /// Sets the most frames that a client's persistent pages may take, metadata included; `None`: what the host allows. Pages
+    /// above a new cap stay; no new ones come.
+    pub fn set_cap(&self, client: &Client<H>, frames: Option<u64>) {
+        client
+            .body()
+            .cap
+            .store(frames.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What is set for a client.
+    pub fn client_info(&self, client: &Client<H>) -> ClientInfo {
+        let body = client.body();
+        let cap = body.cap.load(Ordering::Relaxed);
+        ClientInfo {
+            weight: body.weight.load(Ordering::Relaxed),
+            frozen: body.frozen.load(Ordering::Relaxed),
+            compress: body.compress.load(Ordering::Relaxed),
+            saving: body.saving.load(Ordering::Relaxed),
+            cap: (cap != u64::MAX).then_some(cap),
+            pools: PoolId::all()
+                .filter(|id| body.slot(*id).state() != State::Free)
+                .count() as u32,
+        }
+    }
+
+    /// A client's live pools.
+    pub fn pools<'a>(
+        &'a self,
+        client: &'a Client<H>,
+    ) -> impl Iterator<Item = (PoolId, PoolInfo)> + 'a {
+        PoolId::all().filter_map(move |id| {
+            let body = client.body();
+            let (slot, store) = body.pool(id).ok()?;
+            let kind = if slot.is_persistent() {
+                PoolKind::Persistent
+            } else if slot.is_shared() {
+                PoolKind::SharedEphemeral(
+                    body.control.lock().uuids[id.get() as usize % POOLS_PER_CLIENT],
+                )
+            } else {
+                PoolKind::Ephemeral
+            };
+            Some((
+                id,
+                PoolInfo {
+                    kind,
+                    pages: store.pages(slot.number(id)),
+                },
+            ))
+        })
+    }
+
+    /// Does something with each client that lives. Clients that come or go meanwhile may be left out.
+    pub fn for_each_client(&self, mut work: impl FnMut(&Client<H>)) {
+        let mut number = 0;
+        loop {
+            let client = self.registry.lock().nth(number);
+            let Some(client) = client else { return };
+            if !client.body().dead.load(Ordering::Relaxed) {
+                work(&client);
+            }
+            number += 1;
+        }
+    }
+
+    /// Sums over the whole store.
+    pub fn stats(&self) -> EngineStats {
+        let mut stats = EngineStats {
+            past: self.registry.lock().past,
+            ..EngineStats::default()
+        };
+        stats.ephemeral_frames = self.freeable();
+        self.for_each_client(|client| {
+            stats.clients += 1;
+            stats.persistent_frames += self.frames(client).1;
+            for (id, info) in self.pools(client) {
+                stats.pools += 1;
+                stats.pages += info.pages;
+                if let Ok(more) = self.pool_stats(client, id) {
+                    stats.past.merge(&more);
+                }
+            }
+        });
+        stats
+    }
+
     /// What happened to a pool since it was made; a shared pool's is that of all its users.
     ///
     /// # Errors
@@ -537,19 +714,22 @@ fn no_memory(_: Shortage) -> Error {
     Error::NoMemory
 }
 
-/// A put under way, its page copied from the guest.
+/// A put under way.
 struct Put<'a, H: Host> {
     engine: &'a Engine<H>,
     body: &'a Body<H>,
     pool: PoolId,
     slot: Slot,
+    store: &'a Store<H>,
     cell: &'a Cell<H>,
     name: ObjectName,
     index: u32,
+    forced: bool,
 }
 
 impl<H: Host> Put<'_, H> {
-    fn run(&self, store: &Store<H>, scratch: &mut Scratch) -> Result<(), Error> {
+    /// Stores the page in `scratch`.
+    fn run(&self, scratch: &mut Scratch) -> Result<(), Error> {
         let Self {
             engine,
             body,
@@ -563,8 +743,8 @@ impl<H: Host> Put<'_, H> {
         if compress {
             cell.backoff.learn(name.hash, form != Form::Raw);
         }
-        let frozen = body.frozen.load(Ordering::Relaxed);
         let cx = engine.context(body);
+        let full = self.is_full();
         let mut tries = 0;
         loop {
             let result = cell.with(|shard| {
@@ -576,18 +756,21 @@ impl<H: Host> Put<'_, H> {
                     shard.stats.add(name.pool, Count::Put);
                 }
                 shard
-                    .put(&cx, name, index, form, scratch, frozen)
+                    .put(&cx, name, index, form, scratch, self.terms(full))
                     .map_err(Failure::Put)
             });
             tries += 1;
             let (shortage, again) = match result {
                 Ok(()) => return Ok(()),
                 Err(Failure::Gone) => return Err(Error::NoPool),
-                Err(Failure::Put(PutError::Frozen)) => return Err(Error::Frozen),
+                Err(Failure::Put(PutError::Unwanted)) if full => (Shortage::Full, false),
+                Err(Failure::Put(PutError::Unwanted | PutError::Saved)) => {
+                    return Err(Error::Frozen);
+                }
                 Err(Failure::Put(PutError::New(shortage))) => (shortage, false),
                 Err(Failure::Put(PutError::Again(shortage))) => (shortage, true),
             };
-            if tries < TRIES && self.make_room(store, shortage) {
+            if tries < TRIES && self.make_room(shortage) {
                 continue;
             }
             return cell.with(|shard| {
@@ -596,7 +779,7 @@ impl<H: Host> Put<'_, H> {
                     return Err(Error::NoMemory);
                 }
                 shard
-                    .rewrite_over(&cx, name, index, form, scratch)
+                    .rewrite_over(&cx, name, index, form, scratch, self.terms(full))
                     .map_err(|_| {
                         shard.stats.add(name.pool, Count::Lost);
                         Error::NoSpace
@@ -605,10 +788,26 @@ impl<H: Host> Put<'_, H> {
         }
     }
 
+    /// Whether a new page would pass the cap that the administrator set.
+    fn is_full(&self) -> bool {
+        let cap = self.body.cap.load(Ordering::Relaxed);
+        !self.forced && self.slot.is_persistent() && cap != u64::MAX && self.store.frames() >= cap
+    }
+
+    /// To be asked under the shard's lock, so that what begins to hold, holds for all later puts.
+    fn terms(&self, full: bool) -> Terms {
+        let frozen = self.body.frozen.load(Ordering::Relaxed);
+        let saving = self.body.saving.load(Ordering::Relaxed);
+        Terms {
+            grow: self.forced || !(frozen || full),
+            saving: saving && self.slot.is_persistent(),
+        }
+    }
+
     /// Sees to it that trying again makes sense.
-    fn make_room(&self, store: &Store<H>, shortage: Shortage) -> bool {
+    fn make_room(&self, shortage: Shortage) -> bool {
         match shortage {
-            Shortage::Quota => store.drain(&self.engine.host) > 0,
+            Shortage::Quota => self.store.drain(&self.engine.host) > 0,
             Shortage::Memory => self.engine.relinquish(ROOM) > 0,
             Shortage::Full => false,
         }

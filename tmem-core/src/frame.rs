@@ -142,11 +142,6 @@ impl<H: Host> Frames<H> {
         self.metadata + self.data
     }
 
-    /// Metadata frames held.
-    pub(crate) fn metadata(&self) -> u32 {
-        self.metadata
-    }
-
     /// Data frames held that carry no data.
     pub(crate) fn spares(&self) -> u32 {
         u32::from(self.spares)

@@ -2,7 +2,7 @@
 //! The keyed hash that places objects and pages.
 //!
 //! Guests choose the names that are hashed, so the hash must not let them choose the place: object names go through
-//! SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012) under a key drawn at boot. A page's hash
+//! SipHash-1-3 (Aumasson and Bernstein, "`SipHash`: a fast short-input PRF", 2012) under a key drawn at boot. A page's hash
 //! mixes its object's number and its index with two multiplications by secret words; the attacker sees no hash, only time.
 
 use crate::engine::Oid;
@@ -86,13 +86,13 @@ mod tests {
 
     #[test]
     #[allow(deprecated)]
-    fn agrees_with_another_siphash() {
+    fn agrees_with_the_standard_library() {
         // std's DefaultHasher is SipHash-1-3 under the zero key.
         let words = [1u64, 2, u64::MAX, 0x0123_4567_89ab_cdef];
         let mut theirs = std::collections::hash_map::DefaultHasher::new();
-        words
-            .iter()
-            .for_each(|word| theirs.write(&word.to_le_bytes()));
+        for word in words {
+            theirs.write(&word.to_le_bytes());
+        }
         assert_eq!(super::sip13([0, 0], words), theirs.finish());
     }
 }

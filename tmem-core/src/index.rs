@@ -99,14 +99,6 @@ impl Index {
         }
     }
 
-    /// Asks the CPU for the line that a lookup of `hash` will read.
-    #[inline]
-    pub(crate) fn prefetch(&self, hash: u64) {
-        if let Some(lines) = &self.buckets_at(hash).lines {
-            prefetch(&raw const lines.0[home(hash as u32)]);
-        }
-    }
-
     /// The entry under `hash` for which `is_it` holds.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(Entry) -> bool) -> Option<Entry> {
@@ -310,15 +302,12 @@ impl Index {
             self.buckets.grow(supply)?;
         }
         let lines = Some(supply.take_metadata()?);
-        let number = match self.vacant.checked_sub(1) {
-            Some(number) => {
-                self.vacant = self.buckets[number].next;
-                number
-            }
-            None => {
-                self.used += 1;
-                self.used - 1
-            }
+        let number = if let Some(number) = self.vacant.checked_sub(1) {
+            self.vacant = self.buckets[number].next;
+            number
+        } else {
+            self.used += 1;
+            self.used - 1
         };
         self.buckets[number] = Bucket {
             lines,

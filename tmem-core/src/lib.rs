@@ -30,9 +30,11 @@ mod frame;
 mod hash;
 pub mod host;
 mod index;
+mod journal;
 mod pack;
 mod page;
 mod registry;
+pub mod save;
 mod shard;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -41,6 +43,10 @@ mod store;
 mod table;
 
 pub use client::Client;
-pub use engine::{ClientId, Config, Engine, Error, Oid, PoolId, PoolKind, Progress, Uuid};
+pub use engine::{
+    ClientId, ClientInfo, Config, Engine, EngineStats, Error, Oid, PoolId, PoolInfo, PoolKind,
+    Progress, Uuid,
+};
 pub use host::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber, Host};
+pub use save::{Handle, SaveError};
 pub use stats::{Count, PoolStats};

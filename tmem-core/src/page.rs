@@ -239,15 +239,6 @@ impl Object {
         self.word = first;
     }
 
-    /// How many pages it has.
-    pub(crate) fn pages(&self) -> u32 {
-        if self.state == MANY {
-            self.stored.older
-        } else {
-            1
-        }
-    }
-
     pub(crate) fn add_page(&mut self) {
         self.stored.older = self.stored.older.wrapping_add(1);
     }

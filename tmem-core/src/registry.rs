@@ -6,6 +6,7 @@ use crate::counted::Counted;
 use crate::engine::{ClientId, Engine, Error, SHARED_POOLS, Uuid};
 use crate::frame::{Frames, InFrame, Shortage};
 use crate::host::Host;
+use crate::stats::PoolStats;
 use crate::store::{Cell, Store};
 use crate::table::Table;
 
@@ -37,6 +38,8 @@ pub(crate) struct Registry<H: Host> {
     members: Table<Member<H>, MEMBERS>,
     count: u32,
     shared: [Option<Shared<H>>; SHARED_POOLS],
+    /// What happened to pools that are gone.
+    pub(crate) past: PoolStats,
 }
 
 // SAFETY: the registry owns what it points to together with `Client`s, which are `Send` too.
@@ -49,6 +52,7 @@ impl<H: Host> Registry<H> {
             members: Table::new(Member(None)),
             count: 0,
             shared: [const { None }; SHARED_POOLS],
+            past: PoolStats::NONE,
         }
     }
 
@@ -59,6 +63,16 @@ impl<H: Host> Registry<H> {
     pub(crate) fn find(&self, id: ClientId) -> Option<&Counted<Body<H>>> {
         self.bodies()
             .find(|body| body.id == id && !body.dead.load(core::sync::atomic::Ordering::Relaxed))
+    }
+
+    pub(crate) fn nth(&self, number: u32) -> Option<Client<H>> {
+        if number >= self.count {
+            return None;
+        }
+        self.members[number]
+            .0
+            .as_ref()
+            .map(|body| Client::new(body.hold()))
     }
 
     pub(crate) fn add(
@@ -114,29 +128,27 @@ impl<H: Host> Registry<H> {
             .shared
             .iter()
             .position(|shared| shared.as_ref().is_some_and(|shared| shared.uuid == uuid));
-        let number = match known {
-            Some(number) => number,
-            None => {
-                let number = self
-                    .shared
-                    .iter()
-                    .position(Option::is_none)
-                    .ok_or(Error::TooManyPools)?;
-                let store = match self.retired(body) {
-                    Some(store) => store,
-                    None => Counted::new(
-                        Store::create(host, true, None, SHARED_CPUS)
-                            .map_err(|_| Error::NoMemory)?,
-                    ),
-                };
-                store.reset_stats(0);
-                self.shared[number] = Some(Shared {
-                    uuid,
-                    store,
-                    users: [None; USERS],
-                });
-                number
-            }
+        let number = if let Some(number) = known {
+            number
+        } else {
+            let number = self
+                .shared
+                .iter()
+                .position(Option::is_none)
+                .ok_or(Error::TooManyPools)?;
+            let store = match self.retired(body) {
+                Some(store) => store,
+                None => Counted::new(
+                    Store::create(host, true, None, SHARED_CPUS).map_err(|_| Error::NoMemory)?,
+                ),
+            };
+            store.reset_stats(0);
+            self.shared[number] = Some(Shared {
+                uuid,
+                store,
+                users: [None; USERS],
+            });
+            number
         };
         let joined = self.shared[number]
             .as_mut()

@@ -18,6 +18,7 @@ use crate::frame::{Frames, Shortage};
 use crate::hash::Key;
 use crate::host::{BadFrame, Host};
 use crate::index::Index;
+use crate::journal::{Journal, Removed};
 use crate::pack::Pack;
 use crate::page::{OBJECTS, Object, PAGES, Page, Place, Ref, Stored};
 use crate::stats::{Count, Stats};
@@ -59,11 +60,22 @@ impl Cursor {
     };
 }
 
+/// What a put may do.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    /// Store a page that is new.
+    pub(crate) grow: bool,
+    /// Not change a page that is there, as it is being saved.
+    pub(crate) saving: bool,
+}
+
 /// How a put went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PutError {
-    /// The page is new, and the client frozen.
-    Frozen,
+    /// The page is new, and new ones are not wanted.
+    Unwanted,
+    /// A save is under way, so the page could not change; it is gone.
+    Saved,
     /// There was no room for a new page; nothing changed.
     New(Shortage),
     /// There was no room for a page's second version; the first is still there.
@@ -83,6 +95,8 @@ pub(crate) struct Shard<H: Host> {
     newest: u32,
     /// Stored pages, by pool.
     stored: [u32; crate::engine::POOLS_PER_CLIENT],
+    /// What is removed while the client is saved.
+    pub(crate) journal: Journal<H>,
     pub(crate) stats: Stats,
 }
 
@@ -98,6 +112,7 @@ impl<H: Host> Shard<H> {
             oldest: 0,
             newest: 0,
             stored: [0; crate::engine::POOLS_PER_CLIENT],
+            journal: Journal::new(),
             stats: Stats::new(),
         }
     }
@@ -112,11 +127,6 @@ impl<H: Host> Shard<H> {
         Ref::of(self.oldest).map(|oldest| self.stored(oldest).stamp)
     }
 
-    /// Asks the CPU for what a lookup of the object will read.
-    pub(crate) fn prefetch(&self, name: ObjectName) {
-        self.index.prefetch(name.hash);
-    }
-
     /// Stores a page whose bytes are in `scratch`, in place of any earlier version.
     pub(crate) fn put(
         &mut self,
@@ -125,17 +135,21 @@ impl<H: Host> Shard<H> {
         index: u32,
         form: Form,
         scratch: &Scratch,
-        frozen: bool,
+        terms: Terms,
     ) -> Result<(), PutError> {
         let object = self.find_object(name);
         if let Some(at) = object.and_then(|object| self.find_page(cx, object, index)) {
+            if terms.saving {
+                self.remove(cx, at);
+                return Err(PutError::Saved);
+            }
             self.rewrite(cx, at, form, scratch)
                 .map_err(PutError::Again)?;
             self.stats.add(name.pool, Count::Replaced);
             return Ok(());
         }
-        if frozen {
-            return Err(PutError::Frozen);
+        if !terms.grow {
+            return Err(PutError::Unwanted);
         }
         let stored = match object {
             None => self.put_solo(cx, name, index, form, scratch),
@@ -163,17 +177,35 @@ impl<H: Host> Shard<H> {
         let Some(at) = self.find(cx, name, index) else {
             return Ok(false);
         };
-        let place = self.stored(at).place();
         if take {
             self.prefetch_removal(at);
         }
+        if let Place::Raw(frame) = self.stored(at).place() {
+            let supply = &mut self.frames.of(cx.host);
+            supply.with_data(frame, |bytes| cx.host.copy_out(bytes, to))?;
+        } else if self.read(cx, at, scratch) {
+            cx.host.copy_out(&scratch.page, to)?;
+        } else {
+            return Ok(false);
+        }
+        self.stats.add(name.pool, Count::Hit);
+        if take {
+            self.remove(cx, at);
+        } else if self.ages {
+            self.unage(at);
+            self.age(at, cx.now);
+            self.stored_mut(at).set_client(cx.client);
+        }
+        Ok(true)
+    }
+
+    /// Copies a page to `scratch.page`; says whether its bytes could be had.
+    fn read(&mut self, cx: &Context<'_, H>, at: Ref, scratch: &mut Scratch) -> bool {
+        let place = self.stored(at).place();
         let supply = &mut self.frames.of(cx.host);
         match place {
-            Place::Raw(frame) => supply.with_data(frame, |bytes| cx.host.copy_out(bytes, to))?,
-            Place::Filled(word) => {
-                fill(&mut scratch.page, word);
-                cx.host.copy_out(&scratch.page, to)?;
-            }
+            Place::Raw(frame) => supply.with_data(frame, |bytes| scratch.page.0 = bytes.0),
+            Place::Filled(word) => fill(&mut scratch.page, word),
             Place::Packed(first, bytes) => {
                 self.pack.load(
                     first,
@@ -186,22 +218,29 @@ impl<H: Host> Shard<H> {
                 if !scratch.unpack(bytes) {
                     // The bytes were changed under us: memory failed. Better no page than a wrong one.
                     debug_assert!(false, "a compressed page is damaged");
-                    self.stats.add(name.pool, Count::Damaged);
+                    self.stats.add(self.pool_of(at), Count::Damaged);
                     self.remove(cx, at);
-                    return Ok(false);
+                    return false;
                 }
-                cx.host.copy_out(&scratch.page, to)?;
             }
         }
-        self.stats.add(name.pool, Count::Hit);
-        if take {
-            self.remove(cx, at);
-        } else if self.ages {
-            self.unage(at);
-            self.age(at, cx.now);
-            self.stored_mut(at).set_client(cx.client);
+        true
+    }
+
+    /// Copies the next page below the cursor to `scratch.page`; `None` at the end.
+    pub(crate) fn read_next(
+        &mut self,
+        cx: &Context<'_, H>,
+        cursor: &mut Cursor,
+        scratch: &mut Scratch,
+    ) -> Option<Removed> {
+        loop {
+            let at = self.step(cursor)?;
+            let name = self.name_of(at);
+            if self.read(cx, at, scratch) {
+                return Some(name);
+            }
         }
-        Ok(true)
     }
 
     /// Removes a page; says whether it was there.
@@ -414,6 +453,19 @@ impl<H: Host> Shard<H> {
         }
     }
 
+    fn name_of(&self, at: Ref) -> Removed {
+        let Object { oid, pool, .. } = self.objects[self.object_of(at)];
+        let index = match at {
+            Ref::Page(number) => self.pages[number].index,
+            Ref::Solo(number) => self.objects[number].solo_index().unwrap_or(0),
+        };
+        Removed {
+            oid,
+            index,
+            pool: pool.into(),
+        }
+    }
+
     fn pool_of(&self, at: Ref) -> u8 {
         self.objects[self.object_of(at)].pool
     }
@@ -597,10 +649,15 @@ impl<H: Host> Shard<H> {
         index: u32,
         form: Form,
         scratch: &Scratch,
+        terms: Terms,
     ) -> Result<(), Shortage> {
         let Some(at) = self.find(cx, name, index) else {
             return Err(Shortage::Memory);
         };
+        if terms.saving {
+            self.remove(cx, at);
+            return Err(Shortage::Memory);
+        }
         let old = self.stored(at).place();
         self.stored_mut(at).set_place(Place::Filled(0));
         self.unplace(cx, old);
@@ -620,6 +677,8 @@ impl<H: Host> Shard<H> {
         if self.ages {
             self.unage(at);
         }
+        let name = self.name_of(at);
+        self.journal.record(cx.host, || name);
         let place = self.stored(at).place();
         self.unplace(cx, place);
         let object = self.object_of(at);

@@ -150,7 +150,7 @@ unsafe impl Host for SimHost {
         match from {
             // SAFETY: a `Memory` page is one frame that the test keeps alive.
             GuestPage::Memory(page) => unsafe {
-                std::ptr::copy_nonoverlapping(page.as_ptr(), to, 1)
+                std::ptr::copy_nonoverlapping(page.as_ptr(), to, 1);
             },
             GuestPage::Bad => return Err(BadFrame),
         }
@@ -160,7 +160,7 @@ unsafe impl Host for SimHost {
         match to {
             // SAFETY: as in `copy_in`.
             GuestPage::Memory(page) => unsafe {
-                std::ptr::copy_nonoverlapping(from, page.as_ptr(), 1)
+                std::ptr::copy_nonoverlapping(from, page.as_ptr(), 1);
             },
             GuestPage::Bad => return Err(BadFrame),
         }

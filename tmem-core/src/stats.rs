@@ -42,6 +42,9 @@ const COUNTS: usize = Count::Damaged as usize + 1;
 pub struct PoolStats([u64; COUNTS]);
 
 impl PoolStats {
+    /// Nothing happened.
+    pub(crate) const NONE: Self = Self([0; COUNTS]);
+
     /// How often it happened.
     #[must_use]
     pub fn get(&self, count: Count) -> u64 {
@@ -61,7 +64,7 @@ pub(crate) struct Stats([PoolStats; POOLS_PER_CLIENT]);
 
 impl Stats {
     pub(crate) const fn new() -> Self {
-        Self([PoolStats([0; COUNTS]); POOLS_PER_CLIENT])
+        Self([PoolStats::NONE; POOLS_PER_CLIENT])
     }
 
     #[inline]
@@ -76,6 +79,6 @@ impl Stats {
 
     /// Forgets a pool's counts, when another takes its number.
     pub(crate) fn reset(&mut self, pool: u8) {
-        self.0[usize::from(pool) % POOLS_PER_CLIENT] = PoolStats::default();
+        self.0[usize::from(pool) % POOLS_PER_CLIENT] = PoolStats::NONE;
     }
 }

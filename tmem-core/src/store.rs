@@ -54,7 +54,7 @@ impl<H: Host> Cell<H> {
         for (pool, pages) in self.pages.iter().enumerate() {
             publish(pages, shard.pages_of(pool as u8));
         }
-        publish(&self.frames, shard.frames.held());
+        publish(&self.frames, shard.frames.held() + shard.journal.frames());
         publish(&self.oldest, shard.oldest_stamp().unwrap_or(0));
         publish(&self.ageing, shard.oldest_stamp().is_some().into());
         result

@@ -173,12 +173,11 @@ impl<T: InFrame, const N: usize> Index<u32> for Table<T, N> {
     #[inline]
     fn index(&self, number: u32) -> &T {
         let number = number as usize;
-        match self.map.block(number / N) {
-            Some(block) => &block.0[number % N],
-            None => {
-                out_of_range(number);
-                &self.sink
-            }
+        if let Some(block) = self.map.block(number / N) {
+            &block.0[number % N]
+        } else {
+            out_of_range(number);
+            &self.sink
         }
     }
 }
@@ -187,12 +186,11 @@ impl<T: InFrame, const N: usize> IndexMut<u32> for Table<T, N> {
     #[inline]
     fn index_mut(&mut self, number: u32) -> &mut T {
         let number = number as usize;
-        match self.map.block_mut(number / N) {
-            Some(block) => &mut block.0[number % N],
-            None => {
-                out_of_range(number);
-                &mut self.sink
-            }
+        if let Some(block) = self.map.block_mut(number / N) {
+            &mut block.0[number % N]
+        } else {
+            out_of_range(number);
+            &mut self.sink
         }
     }
 }

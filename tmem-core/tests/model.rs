@@ -10,6 +10,7 @@ use tmem_core::{Error, PoolId, PoolKind};
 
 const KINDS: [Kind; 4] = [Kind::Zero, Kind::Filled, Kind::Text, Kind::Noise];
 
+#[allow(clippy::too_many_lines)]
 /// Drives one client with random operations and checks each result; `frames` and `quota` decide how short memory is.
 fn drive(seed: u64, steps: u64, frames: u64, quota: u64, vcpus: u32, objects: u64, indexes: u64) {
     let engine = engine(frames, true);
