@@ -9,15 +9,19 @@ use core::fmt;
 pub enum Errno {
     /// `EPERM`: a pool of that kind is not to be had, or the client has all the pools it may have.
     NotPermitted = 1,
-    /// `ENOENT`: no such client or page (control commands only).
+    /// `ENOENT`: no such client, or it is not being saved (control commands only).
     NotFound = 2,
     /// `ENOMEM`: no memory for a new page.
     NoMemory = 12,
     /// `EFAULT`: the argument or the guest's frame can't be read or written.
     Fault = 14,
+    /// `EBUSY`: the client is being saved already (control commands only).
+    Busy = 16,
+    /// `EEXIST`: the pool to restore, or a pool of the client to restore, is there already (control commands only).
+    Exists = 17,
     /// `ENODEV`: no such pool, or tmem is off.
     NoDevice = 19,
-    /// `EINVAL`: a field that must be zero is not (control commands only).
+    /// `EINVAL`: a field that must be zero is not, or the buffer does not suit the command (control commands only).
     Invalid = 22,
     /// `ENOSPC`: no memory for a page's second version; the first is gone.
     NoSpace = 28,
@@ -37,11 +41,13 @@ pub enum Errno {
 
 impl Errno {
     /// Every error that tmem returns.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::NotPermitted,
         Self::NotFound,
         Self::NoMemory,
         Self::Fault,
+        Self::Busy,
+        Self::Exists,
         Self::NoDevice,
         Self::Invalid,
         Self::NoSpace,
@@ -81,6 +87,8 @@ impl Errno {
             Self::NotFound => "ENOENT",
             Self::NoMemory => "ENOMEM",
             Self::Fault => "EFAULT",
+            Self::Busy => "EBUSY",
+            Self::Exists => "EEXIST",
             Self::NoDevice => "ENODEV",
             Self::Invalid => "EINVAL",
             Self::NoSpace => "ENOSPC",

@@ -15,15 +15,18 @@
 //! | [`op`] | the guest's structure, native and compat, its commands and flags |
 //! | [`request`] | that structure, checked |
 //! | [`sysctl`] | the administrator's structures |
+//! | [`control`] | those, checked |
 //! | [`errno`] | error numbers |
 
 #![no_std]
 
+pub mod control;
 pub mod errno;
 pub mod op;
 pub mod request;
 pub mod sysctl;
 
+pub use control::{Clients, Control, ControlRefusal, DomainId};
 pub use errno::Errno;
 pub use op::{Command, CompatOp, NativeOp, Op, PoolFlags};
 pub use request::{GuestFrame, NewPool, Oid, PageAddress, PoolId, PoolKind, Refusal, Request};

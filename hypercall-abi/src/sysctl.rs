@@ -33,11 +33,12 @@ pub enum SysctlCommand {
     Thaw = 0,
     /// Let one client, or all, put nothing new.
     Freeze = 1,
-    /// Give back `arg` KiB of ephemeral memory; returns the KiB freed.
+    /// Give back `arg` KiB of ephemeral memory; returns the KiB freed. Fewer than asked, but not 0: ask again for the rest.
     Flush = 2,
-    /// Drop everything of one client, or of all.
+    /// Destroy the pools of one client, or of all.
     Destroy = 3,
-    /// Statistics, as text, into the buffer; `arg` non-zero asks for the long form.
+    /// Statistics, as text that ends with a zero byte, into the buffer; `arg` non-zero asks for the long form. Returns the
+    /// whole text's length without that byte: not less than `len`, and the text was cut short.
     List = 4,
     /// Read a [`ClientInfo`].
     GetClientInfo = 5,
@@ -49,27 +50,33 @@ pub enum SysctlCommand {
     Freeable = 8,
     /// Make the pools of an array of [`PoolInfo`] (restore); returns how many.
     SetPools = 9,
-    /// Begin to save a client; `arg` non-zero: it goes on running.
+    /// Begin to save a client; `arg` non-zero: it goes on running. It is frozen until the save ends.
     SaveBegin = 10,
     /// Authorise shared pools: an array of [`PoolInfo`] with [`PoolInfoFlags::AUTH`].
     SetAuth = 11,
-    /// The next page: a [`PageHandle`] and [`PAGE_BYTES`] bytes.
+    /// The next page, whichever pool it is in: a [`PageHandle`] and [`PAGE_BYTES`] bytes. Returns 1, or 0 after the last page.
+    /// A page may come twice.
     SaveNextPage = 19,
-    /// The next page that went away during a live save: a [`PageHandle`].
+    /// The next page that went away during a live save: a [`PageHandle`]. Returns 1, or 0 if none did since.
     SaveNextInvalidated = 20,
     /// End a save.
     SaveEnd = 21,
-    /// Begin to restore a client.
+    /// Begin to restore a client, which must not have any pool.
     RestoreBegin = 30,
     /// Put a page (`arg` is its index).
     RestorePutPage = 32,
     /// Flush a page (`arg` is its index).
     RestoreFlushPage = 33,
+    /// Read the client's cap: 8 bytes, the most frames that its persistent pages may take; all ones: as many as the domain
+    /// may have. Ours, as are all numbers from here on: Xen 4.12 refused them.
+    GetCap = 40,
+    /// Write the client's cap.
+    SetCap = 41,
 }
 
 impl SysctlCommand {
     /// Every command there is.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Thaw,
         Self::Freeze,
         Self::Flush,
@@ -88,6 +95,8 @@ impl SysctlCommand {
         Self::RestoreBegin,
         Self::RestorePutPage,
         Self::RestoreFlushPage,
+        Self::GetCap,
+        Self::SetCap,
     ];
 
     /// The command with that number, if there is one.

@@ -22,7 +22,8 @@ const TOOLS: &str = "#define __XEN_TOOLS__ 1\n#include \"sysctl.h\"\n";
 
 /// Where `tmem.h` lies: what `XEN_HEADERS` says, else in the Xen tree that `cargo xtask` unpacked, else Debian's libxen-dev.
 fn headers() -> PathBuf {
-    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/xen/source/xen/include/public");
+    let unpacked =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/xen/source/xen/include/public");
     let mut places = vec![unpacked, PathBuf::from("/usr/include/xen")];
     if let Some(place) = std::env::var_os("XEN_HEADERS") {
         places = vec![place.into()];
