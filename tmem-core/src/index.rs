@@ -14,6 +14,9 @@
 //! become nearly empty merge. Above one frame, the directory doubles without being copied: a leaf not there yet reads as its twin
 //! in the lower half. So no insertion does more work than a split: two frames written, at most.
 
+#[cfg(any(test, feature = "sim"))]
+mod check;
+
 use crate::frame::{InFrame, Owned, Shortage, Supply};
 use crate::host::Host;
 use crate::table::Table;
@@ -85,6 +88,9 @@ pub(crate) struct Index {
     used: u32,
     /// A vacant bucket number plus one; zero if there is none.
     vacant: u32,
+    entries: u32,
+    /// Buckets by depth: the directory is no deeper than the deepest.
+    depths: [u32; DEPTH as usize + 1],
 }
 
 impl Index {
@@ -96,6 +102,8 @@ impl Index {
             buckets: Table::new(Bucket::VACANT),
             used: 0,
             vacant: 0,
+            entries: 0,
+            depths: [0; DEPTH as usize + 1],
         }
     }
 
@@ -148,6 +156,7 @@ impl Index {
             && place(lines, hash as u32, entry)
         {
             bucket.entries += 1;
+            self.entries += 1;
         }
     }
 
@@ -167,17 +176,17 @@ impl Index {
         let number = self.bucket_number(hash);
         let bucket = &mut self.buckets[number];
         bucket.entries = bucket.entries.saturating_sub(1);
+        self.entries = self.entries.saturating_sub(1);
         if bucket.entries <= MERGE / 2 {
             while self.merge(hash, supply) {}
+            self.halve(supply);
         }
         self.trim(supply);
     }
 
     /// Gives every frame back if there is no entry.
     pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
-        // With nothing in them, all buckets have merged into the first.
-        let first = self.buckets_at(0);
-        if self.buckets.capacity() > 0 && first.entries == 0 && first.depth == 0 {
+        if self.entries == 0 && self.buckets.capacity() > 0 {
             self.clear(supply);
         }
     }
@@ -203,6 +212,7 @@ impl Index {
             supply.give_metadata(leaves);
         }
         (self.depth, self.used, self.vacant) = (0, 0, 0);
+        self.depths.fill(0);
     }
 
     #[inline]
@@ -248,6 +258,25 @@ impl Index {
         }
         self.depth = depth;
         Ok(())
+    }
+
+    /// Lets the directory be as deep as the deepest bucket; else what was once large would never merge again.
+    fn halve<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
+        while self.depth > 0 && self.depths[usize::from(self.depth.min(DEPTH))] == 0 {
+            self.depth -= 1;
+            let end = (1usize << (self.depth & 31)) / LEAF;
+            let gone = self.leaves.iter_mut().flat_map(|leaves| &mut leaves.0);
+            for leaf in gone.take(2 * end).skip(end.max(1)) {
+                if let Some(leaf) = leaf.take() {
+                    supply.give_metadata(leaf);
+                }
+            }
+        }
+        if self.depth <= LEAF.ilog2() as u8
+            && let Some(leaves) = self.leaves.take()
+        {
+            supply.give_metadata(leaves);
+        }
     }
 
     /// Makes a directory slot writable.
@@ -315,6 +344,7 @@ impl Index {
             depth,
             next: 0,
         };
+        self.depths[usize::from(depth.min(DEPTH))] += 1;
         Ok(number)
     }
 
@@ -338,6 +368,8 @@ impl Index {
             self.set_directory(slot, new);
         }
         self.buckets[old].depth = depth + 1;
+        self.depths[usize::from(depth)] -= 1;
+        self.depths[usize::from(depth) + 1] += 1;
         let (Some(mut from), Some(mut to)) = (
             self.buckets[old].lines.take(),
             self.buckets[new].lines.take(),
@@ -410,6 +442,8 @@ impl Index {
         bucket.lines = Some(to);
         bucket.entries += moved;
         bucket.depth = depth - 1;
+        self.depths[usize::from(depth.min(DEPTH))] -= 2;
+        self.depths[usize::from((depth - 1).min(DEPTH))] += 1;
         for slot in (upper..1 << self.depth).step_by(1 << depth) {
             self.set_directory(slot, kept);
         }
@@ -571,6 +605,35 @@ mod tests {
         for (name, entry) in model {
             let hash = name.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) ^ name << 50;
             index.remove(hash, Entry(entry), supply);
+        }
+        assert_eq!(frames.held(), 0, "an empty index holds no frame");
+    }
+
+    #[test]
+    fn shrinks_as_it_grew() {
+        let host = SimHost::new(10_000);
+        let mut frames = Frames::new(None);
+        let mut index = Index::new();
+        let supply = &mut frames.of(&host);
+        let hash = |name: u32| {
+            u64::from(name)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(32)
+        };
+        for name in 1..=600_000 {
+            index.reserve(hash(name), supply).unwrap();
+            index.insert(hash(name), Entry(name));
+        }
+        for name in 1..=600_000 {
+            index.remove(hash(name), Entry(name), supply);
+            if name % 100_000 == 0 {
+                let (entries, held) = index.check();
+                assert_eq!(entries, 600_000 - name);
+                assert!(
+                    held <= entries / 64 + 32,
+                    "{held} frames for {entries} entries"
+                );
+            }
         }
         assert_eq!(frames.held(), 0, "an empty index holds no frame");
     }

@@ -10,6 +10,9 @@
 //! Like a classic file's block map: a short array costs its blocks alone, a long one 8 bytes a block more, and it grows
 //! and shrinks by one frame at a time. Records never move by themselves.
 
+#[cfg(any(test, feature = "sim"))]
+mod check;
+
 use core::ops::{Index, IndexMut};
 
 use crate::frame::{InFrame, Owned, Shortage, Supply};
