@@ -10,6 +10,9 @@
 //! live, so frames at the end are given back as soon as they are empty, and when holes are more than an eighth the owner
 //! moves the last record into one ([`Arena::hole`]): whatever the order of removals, room follows need.
 
+#[cfg(any(test, feature = "sim"))]
+mod check;
+
 use core::ops::{Index, IndexMut};
 
 use crate::frame::{InFrame, Shortage, Supply};

@@ -165,7 +165,7 @@ pub struct Engine<H: Host> {
     host: H,
     key: Key,
     config: Config,
-    registry: SpinMutex<Registry<H>>,
+    pub(crate) registry: SpinMutex<Registry<H>>,
 }
 
 impl<H: Host> Engine<H> {

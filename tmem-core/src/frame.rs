@@ -4,6 +4,9 @@
 //! Nothing here waits, and nothing is larger than one frame. A [`Supply`] belongs to one shard and counts what the
 //! shard holds, so that every frame is charged to somebody and none is lost.
 
+#[cfg(any(test, feature = "sim"))]
+mod check;
+
 use core::marker::PhantomData;
 use core::mem::size_of;
 use core::ops::{Deref, DerefMut};

@@ -22,6 +22,8 @@
 extern crate std;
 
 mod arena;
+#[cfg(any(test, feature = "sim"))]
+pub mod check;
 mod client;
 pub mod compress;
 mod counted;

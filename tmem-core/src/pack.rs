@@ -14,6 +14,9 @@
 //!
 //! What it costs: 16 bytes a fragment, half a granule a page, 32 bytes a frame for the descriptor.
 
+#[cfg(any(test, feature = "sim"))]
+mod check;
+
 use crate::arena::{Arena, NONE, Slot};
 use crate::frame::{InFrame, Shortage, Supply};
 use crate::host::{FRAME_BYTES, FrameBytes, FrameNumber, Host};

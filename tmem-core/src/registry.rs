@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who is there: clients and shared pools; and whose pages go when memory is short.
 
+#[cfg(any(test, feature = "sim"))]
+mod check;
+
 use crate::client::{Body, Client, EPHEMERAL};
 use crate::counted::Counted;
 use crate::engine::{ClientId, Engine, Error, SHARED_POOLS, Uuid};

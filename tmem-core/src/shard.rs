@@ -11,6 +11,9 @@
 //! Every method leaves the shard consistent; one that returns an error has changed nothing, unless it says so. No method
 //! does more work than a bucket split, a frame's eviction or [`BATCH`] page removals.
 
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod check;
+
 use crate::arena::{Arena, NONE};
 use crate::compress::{Form, Scratch, fill};
 use crate::engine::{ClientId, Oid};

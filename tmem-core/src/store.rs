@@ -10,6 +10,9 @@
 //! asking takes no lock. Lock order: client control, registry, shard; a shard's lock is the innermost, and only one
 //! shard's lock is held at a time.
 
+#[cfg(any(test, feature = "sim"))]
+mod check;
+
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use spin::mutex::{SpinMutex, TicketMutex, TicketMutexGuard};
