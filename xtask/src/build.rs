@@ -2,12 +2,14 @@
 //! Everything that boots.
 
 use std::fmt;
+use std::thread;
 
 use anyhow::Result;
 
 use crate::dom0::Dom0;
 use crate::packages;
 use crate::places::short;
+use crate::step;
 use crate::toolchain::{self, Kernels, Library};
 use crate::xen::{self, Xen};
 
@@ -28,17 +30,23 @@ pub struct Built {
 pub fn everything() -> Result<Built> {
     packages::check_machine()?;
     packages::install()?;
-    println!(
-        "           Rust for the hypervisor: {}",
+    step::note(&format!(
+        "Rust for the hypervisor: {}",
         toolchain::description()
-    );
-    let library = toolchain::build_library()?;
-    let kernels = toolchain::build_kernels()?;
-    Ok(Built {
-        xen: xen::build(&library.object)?,
-        library,
-        kernels,
-        dom0: Dom0::build()?,
+    ));
+    // Most of the time goes into Rust's core library, which Cargo compiles on one processor: for
+    // the kernels, meanwhile, on another.
+    thread::scope(|scope| {
+        let kernels = scope.spawn(toolchain::build_kernels);
+        let library = toolchain::build_library();
+        let kernels = kernels.join().expect("building does not panic");
+        let library = library?;
+        Ok(Built {
+            xen: xen::build(&library.object)?,
+            library,
+            kernels: kernels?,
+            dom0: Dom0::build()?,
+        })
     })
 }
 

@@ -125,7 +125,7 @@ impl Dom0 {
         assemble(&packages, &tree)?;
         archive(&tree, &dom0.files)?;
         stamp.set()?;
-        step.done("");
+        step.done();
         Ok(dom0)
     }
 

@@ -120,7 +120,7 @@ impl Machine<'_> {
                 step::last_lines(&log, 25)
             );
         }
-        step.done("");
+        step.done();
         Ok(Boot {
             console,
             log,

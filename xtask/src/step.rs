@@ -5,12 +5,16 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::places;
+
+/// The lines of all steps under way.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// A step under way: a line that moves while it works and stays when it is done.
 pub struct Step {
@@ -23,7 +27,7 @@ impl Step {
     /// Begins; `what` completes "now we ...", such as "build Xen".
     pub fn begin(what: impl Into<String>) -> Self {
         let what = what.into();
-        let bar = ProgressBar::new_spinner().with_style(
+        let bar = BARS.add(ProgressBar::new_spinner()).with_style(
             ProgressStyle::with_template("{spinner} {prefix} ({elapsed}) {wide_msg:.dim}")
                 .expect("the template is well formed"),
         );
@@ -41,11 +45,11 @@ impl Step {
         self.bar.set_message(message.into());
     }
 
-    /// Ends with a line that says how long it took, and `outcome`.
-    pub fn done(self, outcome: &str) {
+    /// Ends with a line that says how long it took.
+    pub fn done(self) {
         self.bar.finish_and_clear();
         let seconds = self.began.elapsed().as_secs_f64();
-        println!("{seconds:7.1} s  {}{outcome}", self.what);
+        say(&format!("{seconds:7.1} s  {}", self.what));
     }
 }
 
@@ -57,7 +61,17 @@ impl Drop for Step {
 
 /// Says that a step has nothing to do.
 pub fn reuse(what: &str) {
-    println!("           {what}: as before");
+    note(&format!("{what}: as before"));
+}
+
+/// Says something about the step that just ended.
+pub fn note(text: &str) {
+    say(&format!("           {text}"));
+}
+
+/// Prints a line that stays, clear of the lines that move.
+fn say(line: &str) {
+    BARS.suspend(|| println!("{line}"));
 }
 
 /// Runs a command as the step `what`, with its output in the log called `name`.
@@ -77,7 +91,7 @@ pub fn run(what: &str, name: &str, command: &mut Command, advice: &str) -> Resul
             places::short(&log)
         );
     }
-    step.done("");
+    step.done();
     Ok(log)
 }
 

@@ -41,7 +41,7 @@ impl Tally {
 
     fn fail(&mut self, problem: String) {
         self.failed += 1;
-        println!("           FAIL {problem}");
+        step::note(&format!("FAIL {problem}"));
         self.problems.push(problem);
     }
 
@@ -51,11 +51,11 @@ impl Tally {
             self.fail(format!("{name}: ended before its sums"));
             return;
         };
-        println!("           {name}: {passed} passed, {failed} failed");
+        step::note(&format!("{name}: {passed} passed, {failed} failed"));
         self.passed += passed + 1;
         self.failed += failed;
         for failure in &outcome.failures {
-            println!("           {name}: {failure}");
+            step::note(&format!("{name}: {failure}"));
             self.problems.push(format!("{name}: {failure}"));
         }
     }
@@ -102,7 +102,7 @@ pub fn run() -> Result<bool> {
     if let Some(built) = tally.check(build::everything()) {
         let report = tally.check(library_check::check(&built.library.archive));
         if let Some(report) = report {
-            println!("           library: {report}");
+            step::note(&format!("library: {report}"));
         }
         tally.check(xen::check_without_tmem());
         // After the build, as the layouts are held against the headers of the Xen that it unpacked.
@@ -169,11 +169,11 @@ fn hosts(tally: &mut Tally, built: &Built) {
         .map(|(name, kind, vcpus)| vec![Guest::new(name, kind, vcpus, arguments)])
         .to_vec()
     };
-    let mut plenty = every_kind("suite=matrix+data+smp");
-    let compat = "layout=compat suite=matrix+data";
+    let mut plenty = every_kind("suite=matrix+data+smp balloon=16 rounds=2000");
+    let compat = "layout=compat suite=matrix+data balloon=16";
     plenty.push(vec![Guest::new("pvh-compat", Kind::Pvh, 1, compat)]);
-    let mut short = every_kind("balloon=16");
-    let crowded = "balloon=16 crowded=1";
+    let mut short = every_kind("suite=pressure+smp balloon=16 rounds=2000");
+    let crowded = "suite=data+pressure+smp balloon=16 rounds=2000 crowded=1";
     short.push(vec![
         Guest::new("pv64-crowded", Kind::Pv64, 2, crowded),
         Guest::new("pvh-crowded", Kind::Pvh, 2, crowded),
