@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The handles of pages that went while their client was being saved live.
 
+#[cfg(any(test, feature = "sim"))]
+mod check;
+
 use crate::engine::Oid;
 use crate::frame::{Frames, InFrame};
 use crate::host::Host;

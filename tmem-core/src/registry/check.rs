@@ -55,7 +55,7 @@ impl<H: Host> Registry<H> {
                 }
                 census.objects += held.objects;
                 census.pages += held.pages;
-                census.frames += held.frames;
+                census.frames += held.frames + held.journals;
                 census.inversions += held.inversions;
             }
         }

@@ -29,7 +29,11 @@ impl<H: Host> Store<H> {
                         "pages of pool {pool} published"
                     );
                 }
-                assert_eq!(cell.frames(), shard.frames.held(), "frames published");
+                assert_eq!(
+                    cell.frames(),
+                    shard.frames.held() + shard.journal.frames(),
+                    "frames published"
+                );
                 assert_eq!(
                     cell.oldest_age(0),
                     shard.oldest_stamp().map(|stamp| 0u32.wrapping_sub(stamp)),
@@ -40,6 +44,7 @@ impl<H: Host> Store<H> {
             sum.objects += held.objects;
             sum.pages += held.pages;
             sum.frames += held.frames;
+            sum.journals += held.journals;
             sum.inversions += held.inversions;
         }
         let own = self.frames.lock().held();
