@@ -38,14 +38,12 @@ pub fn everything() -> Result<Built> {
     // the kernels, meanwhile, on another.
     thread::scope(|scope| {
         let kernels = scope.spawn(toolchain::build_kernels);
-        let library = toolchain::build_library();
-        let kernels = kernels.join().expect("building does not panic");
-        let library = library?;
+        let library = toolchain::build_library()?;
         Ok(Built {
             xen: xen::build(&library.object)?,
-            library,
-            kernels: kernels?,
             dom0: Dom0::build()?,
+            library,
+            kernels: kernels.join().expect("building does not panic")?,
         })
     })
 }

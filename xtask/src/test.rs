@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
@@ -12,7 +13,7 @@ use crate::dom0::{Host, Visit};
 use crate::guest::{Guest, Kind, Outcome, read_sums};
 use crate::library_check;
 use crate::places::{self, short};
-use crate::qemu::Machine;
+use crate::qemu::{Boot, Machine};
 use crate::step;
 use crate::xen;
 
@@ -113,8 +114,7 @@ pub fn run() -> Result<bool> {
         );
         tally.cargo_test()?;
         tally.check(tested);
-        alone(&mut tally, &built);
-        hosts(&mut tally, &built);
+        boot(&mut tally, &built);
     }
     if !tally.problems.is_empty() {
         println!("\nWhat failed:");
@@ -135,68 +135,97 @@ fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The test guest as a PV dom0, with nothing between it and the hypervisor.
-fn alone(tally: &mut Tally, built: &Built) {
-    for vcpus in [1, 2] {
-        let name = format!("pv64-alone-{vcpus}");
-        let boot = Machine {
-            name: &name,
-            memory: 384,
-            cpus: vcpus,
-            xen: &built.xen.image,
-            options: &format!("tmem=1 dom0_mem=64M,max:128M dom0_max_vcpus={vcpus}"),
-            modules: &[(&built.kernels.wide, "")],
-            end: None,
-            limit: Duration::from_mins(4),
-        }
-        .boot(&format!("boot the test guest as dom0 on {vcpus} vCPU"));
+/// Boots everything in QEMU, several machines at once, and counts what their guests say.
+fn boot(tally: &mut Tally, built: &Built) {
+    let (alone, hosts) = thread::scope(|scope| {
+        let hosts = [roomy_host(), crowded_host()].map(|host| {
+            scope.spawn(move || {
+                let what = format!("boot {}, {} MiB, and its guests", host.name, host.memory);
+                let visit = built
+                    .dom0
+                    .visit(&what, &built.xen.image, &built.kernels, &host);
+                (host.name, visit)
+            })
+        });
+        let alone = [1, 2].map(|vcpus| alone(built, vcpus));
+        let hosts = hosts.map(|host| host.join().expect("booting does not panic"));
+        (alone, hosts)
+    });
+    for (vcpus, boot) in (1..).zip(alone) {
         if let Some(boot) = tally.check(boot) {
-            tally.guest(&name, &Outcome::read(&boot.console));
+            tally.guest(
+                &format!("pv64 as dom0, {vcpus} vCPU"),
+                &Outcome::read(&boot.console),
+            );
         }
     }
-}
-
-/// The test guest as PV and PVH under a Debian dom0, where memory is plenty and where it is short.
-fn hosts(tally: &mut Tally, built: &Built) {
-    let every_kind = |arguments: &str| {
-        [
-            ("pv64-1", Kind::Pv64, 1),
-            ("pv64-2", Kind::Pv64, 2),
-            ("pv32-2", Kind::Pv32, 2),
-            ("pvh-1", Kind::Pvh, 1),
-            ("pvh-2", Kind::Pvh, 2),
-        ]
-        .map(|(name, kind, vcpus)| vec![Guest::new(name, kind, vcpus, arguments)])
-        .to_vec()
-    };
-    let mut plenty = every_kind("suite=matrix+data+smp balloon=16 rounds=2000");
-    let compat = "layout=compat suite=matrix+data balloon=16";
-    plenty.push(vec![Guest::new("pvh-compat", Kind::Pvh, 1, compat)]);
-    let mut short = every_kind("suite=pressure+smp balloon=16 rounds=2000");
-    let crowded = "suite=data+pressure+smp balloon=16 rounds=2000 crowded=1";
-    short.push(vec![
-        Guest::new("pv64-crowded", Kind::Pv64, 2, crowded),
-        Guest::new("pvh-crowded", Kind::Pvh, 2, crowded),
-    ]);
-    for (name, memory, rounds) in [("host-plenty", 1024, plenty), ("host-short", 544, short)] {
-        let host = Host {
-            name,
-            memory,
-            cpus: 2,
-            options: "tmem=1",
-            rounds,
-        };
-        let what = format!("boot {name}, {memory} MiB, and its guests");
-        let visit = built
-            .dom0
-            .visit(&what, &built.xen.image, &built.kernels, &host);
+    for (name, visit) in hosts {
         if let Some(visit) = tally.check(visit) {
             for (guest, outcome) in &visit.outcomes {
                 tally.guest(&format!("{name}/{guest}"), outcome);
             }
-            tally.check(nothing_leaked(&visit).with_context(|| name.to_owned()));
+            tally.check(nothing_leaked(&visit).context(name));
         }
     }
+}
+
+/// The test guest as a PV dom0, with nothing between it and the hypervisor, and little memory for both.
+fn alone(built: &Built, vcpus: u32) -> Result<Boot> {
+    Machine {
+        name: &format!("alone-{vcpus}"),
+        memory: 384,
+        cpus: vcpus,
+        xen: &built.xen.image,
+        options: &format!("tmem=1 dom0_mem=64M,max:128M dom0_max_vcpus={vcpus}"),
+        modules: &[(&built.kernels.wide, "")],
+        end: None,
+        limit: Duration::from_mins(4),
+    }
+    .boot(&format!("boot the test guest as dom0 on {vcpus} vCPU"))
+}
+
+/// A host whose memory nobody fills: the ABI and the data.
+fn roomy_host() -> Host<'static> {
+    let mut rounds = every_kind("suite=matrix+data+smp balloon=16 rounds=2000");
+    let compat = "layout=compat suite=matrix+data balloon=16";
+    rounds.push(vec![Guest::new("pvh-compat", Kind::Pvh, 1, compat)]);
+    Host {
+        name: "roomy-host",
+        memory: 1024,
+        cpus: 2,
+        options: "tmem=1",
+        rounds,
+    }
+}
+
+/// A host whose memory the guests fill, alone and against each other.
+fn crowded_host() -> Host<'static> {
+    let mut rounds = every_kind("suite=pressure+smp balloon=16 rounds=2000");
+    let crowded = "suite=data+pressure+smp balloon=16 rounds=2000 crowded=1";
+    rounds.push(vec![
+        Guest::new("pv64-crowded", Kind::Pv64, 2, crowded),
+        Guest::new("pvh-crowded", Kind::Pvh, 2, crowded),
+    ]);
+    Host {
+        name: "crowded-host",
+        memory: 544,
+        cpus: 2,
+        options: "tmem=1",
+        rounds,
+    }
+}
+
+/// One guest of each kind, one after the other.
+fn every_kind(arguments: &str) -> Vec<Vec<Guest>> {
+    [
+        ("pv64-1", Kind::Pv64, 1),
+        ("pv64-2", Kind::Pv64, 2),
+        ("pv32-2", Kind::Pv32, 2),
+        ("pvh-1", Kind::Pvh, 1),
+        ("pvh-2", Kind::Pvh, 2),
+    ]
+    .map(|(name, kind, vcpus)| vec![Guest::new(name, kind, vcpus, arguments)])
+    .to_vec()
 }
 
 /// As much memory is free after the guests as before them.
