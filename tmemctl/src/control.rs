@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What an administrator can ask of tmem: `XEN_SYSCTL_tmem_op`.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use hypercall_abi::sysctl::{
+    ALL_CLIENTS, ClientInfo, PAGE_BYTES, PageHandle, PoolInfo, PoolInfoFlags, SYSCTL,
+    SysctlCommand, SysctlOp, UNION_OFFSET,
+};
+use hypercall_abi::{POOLS_PER_CLIENT, SPEC_VERSION};
+use thiserror::Error;
+use uuid::Uuid;
+use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+use crate::privcmd::{Buffer, Privcmd};
+
+/// `__HYPERVISOR_sysctl`.
+const HYPERCALL: u64 = 35;
+
+/// `XEN_SYSCTL_INTERFACE_VERSION` of Xen 4.17.
+const INTERFACE_VERSION: u32 = 0x15;
+
+/// Bytes of `struct xen_sysctl`: two words, and a union padded to 128.
+const SYSCTL_BYTES: usize = UNION_OFFSET + 128;
+
+/// Bytes for the list, at first.
+const LIST_BYTES: usize = 64 << 10;
+
+/// Errors of Linux and of Xen, which number most of them alike.
+mod errno {
+    pub const PERM: i32 = 1;
+    pub const NO_ENTRY: i32 = 2;
+    pub const NO_DOMAIN: i32 = 3;
+    pub const NO_MEMORY: i32 = 12;
+    pub const ACCESS: i32 = 13;
+    pub const BUSY: i32 = 16;
+    pub const EXISTS: i32 = 17;
+    pub const NO_DEVICE: i32 = 19;
+    pub const INVALID: i32 = 22;
+    pub const NO_SPACE: i32 = 28;
+    pub const NO_CALL: i32 = 38;
+    pub const NOT_SUPPORTED: i32 = 95;
+}
+
+/// Why tmem can't be asked at all.
+#[derive(Debug, Error)]
+pub enum Unavailable {
+    #[error(
+        "this machine does not run under Xen, or Linux has no module for it: there is no /dev/xen/privcmd"
+    )]
+    NoXen,
+    #[error(
+        "Linux runs under Xen, but /dev/xen/privcmd is not there: load its module (modprobe xen-privcmd)"
+    )]
+    NoDriver,
+    #[error("only root may talk to Xen: try sudo tmemctl")]
+    NotRoot,
+    #[error("this domain has no say over Xen: run tmemctl in the control domain (dom0), as root")]
+    NotPrivileged,
+    #[error("this Xen has no tmem: install one that was built with CONFIG_TMEM")]
+    NoTmem,
+    #[error("tmem is off in this Xen: add tmem=1 to Xen's command line and boot again")]
+    Off,
+    #[error("this Xen's control interface is not that of Xen 4.17, which tmemctl speaks")]
+    OtherVersion,
+    #[error("can't reach Xen: {0}")]
+    Other(io::Error),
+}
+
+/// Why tmem did not do one thing.
+#[derive(Debug, Error)]
+pub enum Refused {
+    #[error("there is no such domain, or it does not use tmem")]
+    NoClient,
+    #[error(
+        "the domain has pools already: restore it before it runs (xl create -p, restore, xl unpause)"
+    )]
+    Exists,
+    #[error("the domain is being saved already")]
+    Busy,
+    #[error("memory is short")]
+    NoMemory,
+    #[error("Xen finds the request malformed ({0})")]
+    Malformed(io::Error),
+    #[error("Xen refused: {0}")]
+    Other(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(errno::NO_ENTRY | errno::NO_DOMAIN) => Self::NoClient,
+            Some(errno::EXISTS) => Self::Exists,
+            Some(errno::BUSY) => Self::Busy,
+            Some(errno::NO_MEMORY | errno::NO_SPACE) => Self::NoMemory,
+            Some(errno::INVALID) => Self::Malformed(error),
+            _ => Self::Other(error),
+        }
+    }
+}
+
+/// Whom a command is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// One domain.
+    One(u16),
+    /// Every domain that uses tmem.
+    All,
+}
+
+impl Whom {
+    fn number(self) -> u32 {
+        match self {
+            Self::One(domain) => domain.into(),
+            Self::All => ALL_CLIENTS,
+        }
+    }
+}
+
+/// A page on its way from one store to another.
+pub type Page = [u8; PAGE_BYTES];
+
+/// This host's tmem.
+pub struct Tmem {
+    privcmd: Privcmd,
+    sysctl: Buffer,
+    /// What most commands read or write: a page and its handle at most.
+    data: Buffer,
+}
+
+impl Tmem {
+    /// Finds it.
+    ///
+    /// # Errors
+    /// Why that is not possible, and what to do.
+    pub fn open() -> Result<Self, Unavailable> {
+        let privcmd = Privcmd::open().map_err(|error| match error.kind() {
+            ErrorKind::NotFound if runs_under_xen() => Unavailable::NoDriver,
+            ErrorKind::NotFound => Unavailable::NoXen,
+            ErrorKind::PermissionDenied => Unavailable::NotRoot,
+            _ => Unavailable::Other(error),
+        })?;
+        let buffer = |bytes| privcmd.buffer(bytes).map_err(Unavailable::Other);
+        let mut tmem = Self {
+            sysctl: buffer(SYSCTL_BYTES)?,
+            data: buffer(PAGE_BYTES + size_of::<PageHandle>())?,
+            privcmd,
+        };
+        // A question that is always allowed tells what may be asked.
+        match tmem.call(&request(SysctlCommand::Freeable, Whom::All), None) {
+            Ok(_) => Ok(tmem),
+            Err(error) => Err(match error.raw_os_error() {
+                Some(errno::PERM) => Unavailable::NotPrivileged,
+                Some(errno::NO_CALL | errno::NOT_SUPPORTED) => Unavailable::NoTmem,
+                Some(errno::NO_DEVICE) => Unavailable::Off,
+                Some(errno::ACCESS) => Unavailable::OtherVersion,
+                _ => Unavailable::Other(error),
+            }),
+        }
+    }
+
+    /// Freezes one client or all.
+    pub fn freeze(&mut self, whom: Whom) -> Result<(), Refused> {
+        self.command(request(SysctlCommand::Freeze, whom))
+    }
+
+    /// Thaws one client or all.
+    pub fn thaw(&mut self, whom: Whom) -> Result<(), Refused> {
+        self.command(request(SysctlCommand::Thaw, whom))
+    }
+
+    /// Drops all that one client or all have.
+    pub fn destroy(&mut self, whom: Whom) -> Result<(), Refused> {
+        self.command(request(SysctlCommand::Destroy, whom))
+    }
+
+    /// Gives back ephemeral memory; how many KiB that were.
+    pub fn flush(&mut self, kib: u32) -> Result<u32, Refused> {
+        let mut freed = 0;
+        while freed < kib {
+            let mut op = request(SysctlCommand::Flush, Whom::All);
+            op.arg = (kib - freed).into();
+            // Xen does a part at a time.
+            match self.call(&op, None)? {
+                0 => break,
+                some => freed = freed.saturating_add(some),
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Memory that could be given back, in MiB.
+    pub fn freeable(&mut self) -> Result<u32, Refused> {
+        Ok(self.call(&request(SysctlCommand::Freeable, Whom::All), None)?)
+    }
+
+    /// All statistics, as text.
+    pub fn list(&mut self, whom: Whom) -> Result<String, Refused> {
+        let mut bytes = LIST_BYTES;
+        loop {
+            let mut buffer = self.privcmd.buffer(bytes)?;
+            let mut op = request(SysctlCommand::List, whom);
+            op.arg = 1.into();
+            op.len = (bytes as u32).into();
+            let length = self.call(&op, Some(&mut buffer))? as usize;
+            if length < bytes {
+                return Ok(String::from_utf8_lossy(&buffer[..length]).into_owned());
+            }
+            // Some more, as there may be more to say by then.
+            bytes = length + LIST_BYTES;
+        }
+    }
+
+    /// A client's settings.
+    pub fn client_info(&mut self, domain: u16) -> Result<ClientInfo, Refused> {
+        let mut op = request(SysctlCommand::GetClientInfo, Whom::One(domain));
+        op.len = (size_of::<ClientInfo>() as u32).into();
+        // Which version of the structure is asked for.
+        self.put(&ClientInfo {
+            version: SPEC_VERSION.into(),
+            ..ClientInfo::new_zeroed()
+        });
+        self.call_with_data(op)?;
+        Ok(self.take())
+    }
+
+    /// Changes a client's settings.
+    pub fn set_client_info(&mut self, domain: u16, info: ClientInfo) -> Result<(), Refused> {
+        let mut op = request(SysctlCommand::SetClientInfo, Whom::One(domain));
+        op.len = (size_of::<ClientInfo>() as u32).into();
+        self.put(&info);
+        self.call_with_data(op)?;
+        Ok(())
+    }
+
+    /// The most frames that a client's persistent pages may take, if that is limited.
+    pub fn cap(&mut self, domain: u16) -> Result<Option<u64>, Refused> {
+        let mut op = request(SysctlCommand::GetCap, Whom::One(domain));
+        op.len = (size_of::<u64>() as u32).into();
+        self.call_with_data(op)?;
+        let frames: U64 = self.take();
+        Ok((frames != U64::MAX_VALUE).then(|| frames.get()))
+    }
+
+    /// Limits the frames that a client's persistent pages may take.
+    pub fn set_cap(&mut self, domain: u16, frames: Option<u64>) -> Result<(), Refused> {
+        let mut op = request(SysctlCommand::SetCap, Whom::One(domain));
+        op.len = (size_of::<u64>() as u32).into();
+        self.put(&frames.map_or(U64::MAX_VALUE, U64::new));
+        self.call_with_data(op)?;
+        Ok(())
+    }
+
+    /// A client's pools.
+    pub fn pools(&mut self, domain: u16) -> Result<Vec<PoolInfo>, Refused> {
+        let mut op = request(SysctlCommand::GetPools, Whom::One(domain));
+        let room = POOLS_PER_CLIENT as usize * size_of::<PoolInfo>();
+        op.len = (room as u32).into();
+        self.data[..room].fill(0);
+        let count = (self.call_with_data(op)? as usize).min(POOLS_PER_CLIENT as usize);
+        Ok((0..count)
+            .map(|i| read(&self.data[i * size_of::<PoolInfo>()..]))
+            .collect())
+    }
+
+    /// Makes a client's pools, as they were.
+    pub fn set_pools(&mut self, domain: u16, pools: &[PoolInfo]) -> Result<(), Refused> {
+        self.with_pools(SysctlCommand::SetPools, domain, pools)
+    }
+
+    /// Allows or forbids a domain to share pools under these names.
+    pub fn authorise(&mut self, domain: u16, uuids: &[Uuid], allow: bool) -> Result<(), Refused> {
+        let mut flags = PoolInfoFlags::SHARED.versioned();
+        flags.set(PoolInfoFlags::AUTH, allow);
+        for uuid in uuids {
+            let info = PoolInfo {
+                flags: flags.bits().into(),
+                id: 0.into(),
+                n_pages: 0.into(),
+                uuid: words_of(*uuid).map(Into::into),
+            };
+            self.with_pools(SysctlCommand::SetAuth, domain, &[info])?;
+        }
+        Ok(())
+    }
+
+    /// Begins to save a client.
+    pub fn save_begin(&mut self, domain: u16, live: bool) -> Result<(), Refused> {
+        let mut op = request(SysctlCommand::SaveBegin, Whom::One(domain));
+        op.arg = u32::from(live).into();
+        self.command(op)
+    }
+
+    /// The next page of a client that is being saved; `None` after the last one.
+    pub fn save_next_page(&mut self, domain: u16) -> Result<Option<(PageHandle, Page)>, Refused> {
+        let op = request(SysctlCommand::SaveNextPage, Whom::One(domain));
+        if !self.next(op, size_of::<PageHandle>() + PAGE_BYTES)? {
+            return Ok(None);
+        }
+        Ok(Some((
+            self.take(),
+            read(&self.data[size_of::<PageHandle>()..]),
+        )))
+    }
+
+    /// The next page that is no longer what was saved; `None` after the last one.
+    pub fn save_next_invalidated(&mut self, domain: u16) -> Result<Option<PageHandle>, Refused> {
+        let op = request(SysctlCommand::SaveNextInvalidated, Whom::One(domain));
+        Ok(self.next(op, size_of::<PageHandle>())?.then(|| self.take()))
+    }
+
+    /// Ends a save.
+    pub fn save_end(&mut self, domain: u16) -> Result<(), Refused> {
+        self.command(request(SysctlCommand::SaveEnd, Whom::One(domain)))
+    }
+
+    /// Begins to restore a client, which must not be there yet.
+    pub fn restore_begin(&mut self, domain: u16) -> Result<(), Refused> {
+        self.command(request(SysctlCommand::RestoreBegin, Whom::One(domain)))
+    }
+
+    /// Puts a page where it was.
+    pub fn restore_page(
+        &mut self,
+        domain: u16,
+        handle: &PageHandle,
+        page: &Page,
+    ) -> Result<(), Refused> {
+        let mut op = about_page(SysctlCommand::RestorePutPage, domain, handle);
+        op.len = (PAGE_BYTES as u32).into();
+        self.data[..PAGE_BYTES].copy_from_slice(page);
+        self.call_with_data(op)?;
+        Ok(())
+    }
+
+    /// Flushes a page that was restored.
+    pub fn restore_flush(&mut self, domain: u16, handle: &PageHandle) -> Result<(), Refused> {
+        self.command(about_page(SysctlCommand::RestoreFlushPage, domain, handle))
+    }
+
+    fn with_pools(
+        &mut self,
+        command: SysctlCommand,
+        domain: u16,
+        pools: &[PoolInfo],
+    ) -> Result<(), Refused> {
+        let mut op = request(command, Whom::One(domain));
+        let bytes = pools.as_bytes();
+        op.len = (bytes.len() as u32).into();
+        self.data[..bytes.len()].copy_from_slice(bytes);
+        self.call_with_data(op)?;
+        Ok(())
+    }
+
+    /// Whether there was a next one, which then lies in `data`.
+    fn next(&mut self, mut op: SysctlOp, bytes: usize) -> Result<bool, Refused> {
+        op.len = (bytes as u32).into();
+        Ok(self.call_with_data(op)? > 0)
+    }
+
+    fn command(&mut self, op: SysctlOp) -> Result<(), Refused> {
+        self.call(&op, None)?;
+        Ok(())
+    }
+
+    fn put(&mut self, value: &(impl IntoBytes + Immutable)) {
+        let bytes = value.as_bytes();
+        self.data[..bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn take<T: FromBytes + KnownLayout + Immutable>(&self) -> T {
+        read(&self.data)
+    }
+
+    fn call_with_data(&mut self, mut op: SysctlOp) -> io::Result<u32> {
+        op.buffer = self.data.address().into();
+        self.call(&op, None)
+    }
+
+    /// The sysctl; `buffer`, if given, is what the operation is about.
+    fn call(&mut self, op: &SysctlOp, buffer: Option<&mut Buffer>) -> io::Result<u32> {
+        let mut op = *op;
+        if let Some(buffer) = buffer {
+            op.buffer = buffer.address().into();
+        }
+        let sysctl = &mut self.sysctl[..SYSCTL_BYTES];
+        sysctl.fill(0);
+        sysctl[..4].copy_from_slice(&SYSCTL.to_le_bytes());
+        sysctl[4..8].copy_from_slice(&INTERFACE_VERSION.to_le_bytes());
+        sysctl[UNION_OFFSET..][..size_of::<SysctlOp>()].copy_from_slice(op.as_bytes());
+        let arguments = [self.sysctl.address(), 0, 0, 0, 0];
+        // SAFETY: the structure lies in a buffer of ours, and refers to one that is borrowed for the call, or is `data`.
+        unsafe { self.privcmd.hypercall(HYPERCALL, arguments) }
+    }
+}
+
+/// A value from the front of a buffer that is larger.
+fn read<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> T {
+    T::read_from_prefix(bytes)
+        .expect("buffers are larger than what lies in them")
+        .0
+}
+
+fn request(command: SysctlCommand, whom: Whom) -> SysctlOp {
+    SysctlOp {
+        cmd: command.number().into(),
+        cli_id: whom.number().into(),
+        ..SysctlOp::new_zeroed()
+    }
+}
+
+fn about_page(command: SysctlCommand, domain: u16, handle: &PageHandle) -> SysctlOp {
+    SysctlOp {
+        pool_id: handle.pool_id.get().cast_signed().into(),
+        arg: handle.index,
+        oid: handle.oid,
+        ..request(command, Whom::One(domain))
+    }
+}
+
+/// A UUID as a guest passes it: its bytes, in memory as two words.
+pub fn words_of(uuid: Uuid) -> [u64; 2] {
+    let bytes = uuid.as_bytes();
+    [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i])))
+}
+
+/// The other way round.
+pub fn uuid_of(words: [u64; 2]) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&words[0].to_le_bytes());
+    bytes[8..].copy_from_slice(&words[1].to_le_bytes());
+    Uuid::from_bytes(bytes)
+}
+
+fn runs_under_xen() -> bool {
+    std::fs::read_to_string("/sys/hypervisor/type").is_ok_and(|kind| kind.trim() == "xen")
+        || Path::new("/proc/xen").exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_are_words_in_memory_order() {
+        let uuid: Uuid = "efcdab89-6745-2301-1032-547698badcfe".parse().unwrap();
+        let words = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
+        assert_eq!(words_of(uuid), words);
+        assert_eq!(uuid_of(words), uuid);
+    }
+
+    #[test]
+    fn refusals_say_what_is_wrong() {
+        let refused = |number| Refused::from(io::Error::from_raw_os_error(number)).to_string();
+        assert!(refused(errno::NO_ENTRY).contains("no such domain"));
+        assert!(refused(errno::EXISTS).contains("already"));
+        assert!(refused(1000).contains("1000"));
+    }
+
+    #[test]
+    fn requests_for_pages_name_the_page() {
+        let handle = PageHandle {
+            pool_id: 3.into(),
+            index: 0xffff_ffff.into(),
+            oid: [1.into(), 2.into(), 3.into()],
+        };
+        let op = about_page(SysctlCommand::RestoreFlushPage, 7, &handle);
+        assert_eq!((op.cmd.get(), op.cli_id.get()), (33, 7));
+        assert_eq!((op.pool_id.get(), op.arg.get()), (3, 0xffff_ffff));
+        assert_eq!(op.oid, handle.oid);
+        assert_eq!(
+            request(SysctlCommand::Freeze, Whom::All).cli_id.get(),
+            0xffff
+        );
+    }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Hypercalls from user space, through Linux' `/dev/xen/privcmd`.
+//!
+//! The crates that do this, `krata-xencall` and those around libxenctrl, are under the GPL or want Xen's libraries; it is
+//! one ioctl and one mmap.
+
+use std::ffi::c_void;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::ptr::{self, NonNull};
+
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// The way into the hypervisor.
+pub struct Privcmd {
+    calls: File,
+    buffers: File,
+}
+
+impl Privcmd {
+    /// Opens Linux' devices.
+    ///
+    /// # Errors
+    /// `NotFound` without Xen or without Linux' module for it, `PermissionDenied` for other users than root.
+    pub fn open() -> io::Result<Self> {
+        let open = |path| OpenOptions::new().read(true).write(true).open(path);
+        Ok(Self {
+            calls: open("/dev/xen/privcmd")?,
+            buffers: open("/dev/xen/hypercall")?,
+        })
+    }
+
+    /// Memory that the hypervisor can reach at any time.
+    ///
+    /// # Errors
+    /// If there is none left.
+    pub fn buffer(&self, bytes: usize) -> io::Result<Buffer> {
+        let length = bytes.next_multiple_of(4096);
+        // SAFETY: a new mapping, at a place that the kernel picks.
+        let memory = unsafe {
+            mmap(
+                ptr::null_mut(),
+                length,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                &self.buffers,
+                0,
+            )
+        }?;
+        Ok(Buffer {
+            memory: NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?,
+            length,
+        })
+    }
+
+    /// Hypercall `number`; what it returned, if not an error.
+    ///
+    /// # Errors
+    /// Xen's, by its number, or Linux' `EPERM` if it forbids the call.
+    ///
+    /// # Safety
+    /// Where the call makes Xen read or write, there must be a [`Buffer`] that nothing else uses meanwhile.
+    pub unsafe fn hypercall(&self, number: u64, arguments: [u64; 5]) -> io::Result<u32> {
+        // SAFETY: the ioctl takes this structure; the rest is the caller's promise.
+        let returned = unsafe { ioctl(&self.calls, Hypercall { number, arguments }) }?;
+        Ok(returned)
+    }
+}
+
+/// `struct privcmd_hypercall` of Linux' `xen/privcmd.h`.
+#[repr(C)]
+struct Hypercall {
+    number: u64,
+    arguments: [u64; 5],
+}
+
+// SAFETY: `IOCTL_PRIVCMD_HYPERCALL` reads that structure, and returns what the hypercall did.
+unsafe impl Ioctl for Hypercall {
+    type Output = u32;
+
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        // Its size is in the number, although the direction is "none".
+        opcode::from_components(rustix::ioctl::Direction::None, b'P', 0, size_of::<Self>())
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        ptr::from_mut(self).cast()
+    }
+
+    unsafe fn output_from_ptr(
+        output: IoctlOutput,
+        _: *mut c_void,
+    ) -> rustix::io::Result<Self::Output> {
+        // Negative values are errors, which do not come this way.
+        Ok(output.cast_unsigned())
+    }
+}
+
+/// Memory that the hypervisor can reach at any time.
+///
+/// # Invariants
+/// `memory` is a mapping of `length` bytes, this value's own.
+pub struct Buffer {
+    memory: NonNull<u8>,
+    length: usize,
+}
+
+impl Buffer {
+    /// Where it lies.
+    pub fn address(&self) -> u64 {
+        self.memory.as_ptr() as u64
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: by the invariant; the kernel zeroed it.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.length) }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: by the invariant, and `self` is borrowed for as long.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: by the invariant; nothing refers to it any more.
+        let unmapped = unsafe { munmap(self.memory.as_ptr().cast(), self.length) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ioctl_has_the_number_that_linux_gives_it() {
+        // _IOC(_IOC_NONE, 'P', 0, sizeof(struct privcmd_hypercall))
+        let call = Hypercall {
+            number: 0,
+            arguments: [0; 5],
+        };
+        assert_eq!(call.opcode(), 0x30_5000);
+    }
+}
