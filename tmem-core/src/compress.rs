@@ -18,7 +18,7 @@ pub struct Scratch {
     /// A private copy of the guest's page: guest memory is copied before it is looked at.
     pub(crate) page: FrameBytes,
     /// The page's compressed form.
-    pub(crate) packed: [u8; get_maximum_output_size(FRAME_BYTES)],
+    packed: [u8; get_maximum_output_size(FRAME_BYTES)],
     /// The compressor's memory of what it saw.
     table: CompressTable,
 }
@@ -48,6 +48,22 @@ impl Scratch {
             return Form::Packed(bytes as u16);
         }
         Form::Raw
+    }
+
+    /// The bytes to store for a form of the page.
+    pub(crate) fn bytes(&self, form: Form) -> &[u8] {
+        match form {
+            Form::Filled(_) => &[],
+            Form::Raw => &self.page.0,
+            Form::Packed(bytes) => self.packed.get(..usize::from(bytes)).unwrap_or_default(),
+        }
+    }
+
+    /// Room for that many packed bytes.
+    pub(crate) fn packed_mut(&mut self, bytes: u16) -> &mut [u8] {
+        self.packed
+            .get_mut(..usize::from(bytes))
+            .unwrap_or_default()
     }
 
     /// Unpacks the first `bytes` of `packed` to `page`; says whether they were a whole page.

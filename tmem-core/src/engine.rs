@@ -280,7 +280,13 @@ impl<H: Host> Engine<H> {
         if body.store(number).is_none() {
             let account = (number == PERSISTENT).then_some(body.account);
             let store = loop {
-                match Store::create(&self.host, number == EPHEMERAL, account, body.vcpus) {
+                match Store::create(
+                    &self.host,
+                    number == EPHEMERAL,
+                    self.config.dedup,
+                    account,
+                    body.vcpus,
+                ) {
                     Ok(store) => break store,
                     Err(Shortage::Memory) if self.relinquish(ROOM) > 0 => {}
                     Err(shortage) => return Err(no_memory(shortage)),

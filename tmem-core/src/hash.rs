@@ -33,6 +33,15 @@ impl Key {
         let once = fold(name ^ self.0[2], self.0[3] | 1);
         fold(once ^ self.0[3], self.0[2] | 1)
     }
+
+    /// Hash of a page's bytes, whole words only: equal hashes still ask for a comparison.
+    pub(crate) fn bytes(self, bytes: &[u8]) -> u64 {
+        let mut hash = self.0[0] ^ bytes.len() as u64;
+        for word in bytes.as_chunks::<8>().0 {
+            hash = fold(hash ^ u64::from_le_bytes(*word), self.0[1] | 1);
+        }
+        fold(hash ^ self.0[3], self.0[2] | 1)
+    }
 }
 
 #[inline]

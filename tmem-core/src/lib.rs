@@ -26,6 +26,7 @@ mod arena;
 pub mod check;
 mod client;
 pub mod compress;
+mod contents;
 mod counted;
 pub mod engine;
 mod frame;

@@ -185,6 +185,34 @@ impl Pack {
         }
     }
 
+    /// Whether a chain holds those bytes.
+    pub(crate) fn holds<H: Host>(
+        &self,
+        first: Fragment,
+        bytes: &[u8],
+        supply: &mut Supply<'_, H>,
+    ) -> bool {
+        let mut at = Some(first);
+        let mut rest = bytes;
+        for _ in 0..FRAGMENTS {
+            let Some(fragment) = at else { break };
+            let frame = FrameNumber(self.frames[fragment.frame()].frame);
+            let equal = supply.with_data(frame, |there| {
+                let header = Header::read(there, fragment.granule());
+                at = header.next.checked_sub(1).map(Fragment);
+                Spans::of(header.granules).all(|(start, end)| {
+                    let (now, later) = rest.split_at(rest.len().min(end - start));
+                    rest = later;
+                    there.0[start..start + now.len()] == *now
+                })
+            });
+            if !equal {
+                return false;
+            }
+        }
+        rest.is_empty()
+    }
+
     /// Frees a chain, and the frames that become empty by it.
     pub(crate) fn free<H: Host>(&mut self, first: Fragment, supply: &mut Supply<'_, H>) {
         let mut at = Some(first);

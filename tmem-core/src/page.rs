@@ -61,6 +61,8 @@ pub(crate) enum Place {
     Raw(FrameNumber),
     /// Compressed to that many bytes.
     Packed(Fragment, u16),
+    /// Where the copy with that number says, together with equal pages.
+    Shared(u32),
 }
 
 /// What is known of one stored page.
@@ -100,6 +102,7 @@ impl Stored {
         match self.meta & 3 {
             0 => Place::Filled(self.place),
             1 => Place::Raw(FrameNumber(self.place)),
+            3 => Place::Shared(self.place as u32),
             _ => Place::Packed(
                 Fragment(self.place as u32),
                 (self.meta >> 2 & 0x3fff) as u16,
@@ -110,6 +113,7 @@ impl Stored {
     pub(crate) fn set_place(&mut self, place: Place) {
         let (meta, place) = match place {
             Place::Filled(word) => (0, word),
+            Place::Shared(copy) => (3, copy.into()),
             Place::Raw(frame) => (1, frame.0),
             Place::Packed(fragment, bytes) => {
                 (2 | u32::from(bytes & 0x3fff) << 2, u64::from(fragment.0))

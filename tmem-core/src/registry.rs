@@ -142,7 +142,8 @@ impl<H: Host> Registry<H> {
             let store = match self.retired(body) {
                 Some(store) => store,
                 None => Counted::new(
-                    Store::create(host, true, None, SHARED_CPUS).map_err(|_| Error::NoMemory)?,
+                    Store::create(host, true, false, None, SHARED_CPUS)
+                        .map_err(|_| Error::NoMemory)?,
                 ),
             };
             store.reset_stats(0);

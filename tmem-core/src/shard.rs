@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!              ┌─► objects ──► solo page ─┐
-//! hash ─► index┤      │first              ├─► place: filled word │ raw frame │ packed fragments
+//! hash ─► index┤      │first              ├─► place in contents
 //!              └─► pages ◄──┘ siblings ───┘
 //!                    ▲ oldest ⇄ … ⇄ newest (ephemeral stores)
 //! ```
@@ -15,14 +15,14 @@
 pub(crate) mod check;
 
 use crate::arena::{Arena, NONE};
-use crate::compress::{Form, Scratch, fill};
+use crate::compress::{Form, Scratch};
+use crate::contents::Contents;
 use crate::engine::{ClientId, Oid};
 use crate::frame::{Frames, Shortage};
 use crate::hash::Key;
 use crate::host::{BadFrame, Host};
 use crate::index::Index;
 use crate::journal::{Journal, Removed};
-use crate::pack::Pack;
 use crate::page::{OBJECTS, Object, PAGES, Page, Place, Ref, Stored};
 use crate::stats::{Count, Stats};
 
@@ -90,7 +90,7 @@ pub(crate) struct Shard<H: Host> {
     index: Index,
     objects: Arena<Object, OBJECTS>,
     pages: Arena<Page, PAGES>,
-    pack: Pack,
+    contents: Contents,
     /// Whether pages age and may be evicted.
     ages: bool,
     /// Ends of the list by age, as `Ref::word`.
@@ -104,13 +104,13 @@ pub(crate) struct Shard<H: Host> {
 }
 
 impl<H: Host> Shard<H> {
-    pub(crate) const fn new(ages: bool, account: Option<H::Account>) -> Self {
+    pub(crate) const fn new(ages: bool, dedup: bool, account: Option<H::Account>) -> Self {
         Self {
             frames: Frames::new(account),
             index: Index::new(),
             objects: Arena::new(Object::SINK),
             pages: Arena::new(Page::SINK),
-            pack: Pack::new(),
+            contents: Contents::new(dedup),
             ages,
             oldest: 0,
             newest: 0,
@@ -205,29 +205,16 @@ impl<H: Host> Shard<H> {
     /// Copies a page to `scratch.page`; says whether its bytes could be had.
     fn read(&mut self, cx: &Context<'_, H>, at: Ref, scratch: &mut Scratch) -> bool {
         let place = self.stored(at).place();
-        let supply = &mut self.frames.of(cx.host);
-        match place {
-            Place::Raw(frame) => supply.with_data(frame, |bytes| scratch.page.0 = bytes.0),
-            Place::Filled(word) => fill(&mut scratch.page, word),
-            Place::Packed(first, bytes) => {
-                self.pack.load(
-                    first,
-                    scratch
-                        .packed
-                        .get_mut(..usize::from(bytes))
-                        .unwrap_or_default(),
-                    supply,
-                );
-                if !scratch.unpack(bytes) {
-                    // The bytes were changed under us: memory failed. Better no page than a wrong one.
-                    debug_assert!(false, "a compressed page is damaged");
-                    self.stats.add(self.pool_of(at), Count::Damaged);
-                    self.remove(cx, at);
-                    return false;
-                }
-            }
+        let whole = self
+            .contents
+            .read(place, scratch, &mut self.frames.of(cx.host));
+        if !whole {
+            // The bytes were changed under us: memory failed. Better no page than a wrong one.
+            debug_assert!(false, "a compressed page is damaged");
+            self.stats.add(self.pool_of(at), Count::Damaged);
+            self.remove(cx, at);
         }
-        true
+        whole
     }
 
     /// Copies the next page below the cursor to `scratch.page`; `None` at the end.
@@ -321,17 +308,11 @@ impl<H: Host> Shard<H> {
         let Some(oldest) = Ref::of(self.oldest) else {
             return 0;
         };
-        let Place::Packed(first, _) = self.stored(oldest).place() else {
-            self.evict_page(cx, oldest);
-            return 1;
-        };
-        let frame = Pack::frame_number(first);
-        let mut evicted = 0;
+        let group = self.contents.group(self.stored(oldest).place());
+        self.evict_page(cx, oldest);
+        let mut evicted = 1;
         while evicted < BATCH
-            && let Some(at) = self
-                .pack
-                .neighbour(frame, &mut self.frames.of(cx.host))
-                .and_then(Ref::of)
+            && let Some(at) = self.contents.member(group, &mut self.frames.of(cx.host))
         {
             self.evict_page(cx, at);
             evicted += 1;
@@ -356,19 +337,19 @@ impl<H: Host> Shard<H> {
 
     /// One step towards denser packing, if it has become loose.
     pub(crate) fn tidy(&mut self, cx: &Context<'_, H>, scratch: &mut Scratch) {
-        let supply = &mut self.frames.of(cx.host);
-        if let Some(at) = self.pack.loosest(supply).and_then(Ref::of)
-            && let Place::Packed(first, bytes) = self.stored(at).place()
-        {
-            let supply = &mut self.frames.of(cx.host);
-            let packed = scratch
-                .packed
-                .get_mut(..usize::from(bytes))
-                .unwrap_or_default();
-            self.pack.load(first, packed, supply);
-            if let Some(moved) = self.pack.restore(first, at.word(), packed, supply) {
-                self.stored_mut(at).set_place(Place::Packed(moved, bytes));
-            }
+        let Self {
+            contents,
+            frames,
+            pages,
+            objects,
+            ..
+        } = self;
+        let place_of = |at| match at {
+            Ref::Page(number) => pages[number].stored.place(),
+            Ref::Solo(number) => objects[number].stored().place(),
+        };
+        if let Some((at, moved)) = contents.tidy(scratch, &mut frames.of(cx.host), place_of) {
+            self.stored_mut(at).set_place(moved);
         }
     }
 
@@ -377,7 +358,7 @@ impl<H: Host> Shard<H> {
         let supply = &mut self.frames.of(host);
         self.objects.trim(supply);
         self.pages.trim(supply);
-        self.pack.trim(supply);
+        self.contents.trim(supply);
         self.index.trim(supply);
     }
 
@@ -493,7 +474,6 @@ impl<H: Host> Shard<H> {
 
     // ---- storing ----
 
-    /// Finds room for a page's bytes and puts them there. Packed bytes bear the owner `owner`.
     fn place(
         &mut self,
         cx: &Context<'_, H>,
@@ -501,31 +481,13 @@ impl<H: Host> Shard<H> {
         scratch: &Scratch,
         owner: u32,
     ) -> Result<Place, Shortage> {
-        let supply = &mut self.frames.of(cx.host);
-        match form {
-            Form::Filled(word) => Ok(Place::Filled(word)),
-            Form::Raw => {
-                let frame = supply.take_data()?;
-                supply.with_data(frame, |bytes| bytes.0 = scratch.page.0);
-                Ok(Place::Raw(frame))
-            }
-            Form::Packed(bytes) => {
-                let packed = scratch.packed.get(..usize::from(bytes)).unwrap_or_default();
-                Ok(Place::Packed(
-                    self.pack.store(owner, packed, supply)?,
-                    bytes,
-                ))
-            }
-        }
+        self.contents
+            .place(cx.key, form, scratch, owner, &mut self.frames.of(cx.host))
     }
 
-    fn unplace(&mut self, cx: &Context<'_, H>, place: Place) {
-        let supply = &mut self.frames.of(cx.host);
-        match place {
-            Place::Filled(_) => {}
-            Place::Raw(frame) => supply.give_data(frame),
-            Place::Packed(first, _) => self.pack.free(first, supply),
-        }
+    fn unplace(&mut self, cx: &Context<'_, H>, place: Place, owner: u32) {
+        self.contents
+            .unplace(place, owner, &mut self.frames.of(cx.host));
     }
 
     fn put_solo(
@@ -597,7 +559,7 @@ impl<H: Host> Shard<H> {
             next: NONE,
             stored,
         });
-        self.rename(cx, Ref::Page(number));
+        self.rename(cx, Ref::Solo(object), Ref::Page(number));
         self.objects[object].make_many(number);
         self.index
             .insert(cx.key.page(object, index), Ref::Page(number).entry());
@@ -605,10 +567,8 @@ impl<H: Host> Shard<H> {
 
     /// Lets a page that was just recorded be known by its record: to its bytes and to the list by age.
     fn settle(&mut self, cx: &Context<'_, H>, at: Ref, place: Place) {
-        if let Place::Packed(first, _) = place {
-            self.pack
-                .set_owner(first, at.word(), &mut self.frames.of(cx.host));
-        }
+        self.contents
+            .rename(place, 0, at.word(), &mut self.frames.of(cx.host));
         if self.ages {
             self.age(at, cx.now);
         }
@@ -630,7 +590,7 @@ impl<H: Host> Shard<H> {
             old
         } else {
             let new = self.place(cx, form, scratch, at.word())?;
-            self.unplace(cx, old);
+            self.unplace(cx, old, at.word());
             new
         };
         let client = cx.client;
@@ -663,7 +623,7 @@ impl<H: Host> Shard<H> {
         }
         let old = self.stored(at).place();
         self.stored_mut(at).set_place(Place::Filled(0));
-        self.unplace(cx, old);
+        self.unplace(cx, old, at.word());
         let result = self.rewrite(cx, at, form, scratch);
         if result.is_err() {
             self.remove(cx, at);
@@ -683,7 +643,7 @@ impl<H: Host> Shard<H> {
         let name = self.name_of(at);
         self.journal.record(cx.host, || name);
         let place = self.stored(at).place();
-        self.unplace(cx, place);
+        self.unplace(cx, place, at.word());
         let object = self.object_of(at);
         let Object { oid, pool, .. } = self.objects[object];
         let left = match at {
@@ -728,8 +688,8 @@ impl<H: Host> Shard<H> {
 
     // ---- moving ----
 
-    /// Tells everybody who knows a page that its record is now `new`, which is already filled in.
-    fn rename(&mut self, cx: &Context<'_, H>, new: Ref) {
+    /// Tells everybody who knows a page by `old` that its record is now `new`, which is already filled in.
+    fn rename(&mut self, cx: &Context<'_, H>, old: Ref, new: Ref) {
         let Stored { older, newer, .. } = *self.stored(new);
         if self.ages {
             match Ref::of(older) {
@@ -741,10 +701,9 @@ impl<H: Host> Shard<H> {
                 None => self.newest = new.word(),
             }
         }
-        if let Place::Packed(first, _) = self.stored(new).place() {
-            self.pack
-                .set_owner(first, new.word(), &mut self.frames.of(cx.host));
-        }
+        let place = self.stored(new).place();
+        self.contents
+            .rename(place, old.word(), new.word(), &mut self.frames.of(cx.host));
     }
 
     fn move_page(&mut self, cx: &Context<'_, H>, from: u32, to: u32) {
@@ -769,7 +728,7 @@ impl<H: Host> Shard<H> {
             Ref::Page(from).entry(),
             Ref::Page(to).entry(),
         );
-        self.rename(cx, Ref::Page(to));
+        self.rename(cx, Ref::Page(from), Ref::Page(to));
     }
 
     /// Moves a solo object. One with many pages stays: their index entries depend on its number.
@@ -785,7 +744,7 @@ impl<H: Host> Shard<H> {
             Ref::Solo(from).entry(),
             Ref::Solo(to).entry(),
         );
-        self.rename(cx, Ref::Solo(to));
+        self.rename(cx, Ref::Solo(from), Ref::Solo(to));
     }
 
     // ---- age ----

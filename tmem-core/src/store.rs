@@ -39,14 +39,14 @@ pub(crate) struct Cell<H: Host> {
 }
 
 impl<H: Host> Cell<H> {
-    const fn new(ages: bool, account: Option<H::Account>) -> Self {
+    const fn new(ages: bool, dedup: bool, account: Option<H::Account>) -> Self {
         Self {
             pages: [const { AtomicU32::new(0) }; POOLS_PER_CLIENT],
             frames: AtomicU32::new(0),
             oldest: AtomicU32::new(0),
             ageing: AtomicU32::new(0),
             backoff: Backoff::new(),
-            shard: TicketMutex::new(Shard::new(ages, account)),
+            shard: TicketMutex::new(Shard::new(ages, dedup, account)),
         }
     }
 
@@ -102,14 +102,16 @@ impl<H: Host> Holders for Store<H> {
 }
 
 impl<H: Host> Store<H> {
-    /// A store for calls from that many CPUs at once. A single one needs no second lock.
+    /// A store for calls from that many CPUs at once. A single one needs no second lock; and equal pages are found within
+    /// a shard, so with `dedup` there is one only: density goes before concurrency.
     pub(crate) fn create(
         host: &H,
         ages: bool,
+        dedup: bool,
         account: Option<H::Account>,
         cpus: u32,
     ) -> Result<Owned<Self>, Shortage> {
-        let count = if cpus <= 1 {
+        let count = if cpus <= 1 || dedup {
             1
         } else {
             (cpus.min(8) * 8).next_power_of_two().min(SHARDS as u32)
@@ -123,7 +125,10 @@ impl<H: Host> Store<H> {
         })?;
         let mut shortage = None;
         for cell in store.cells.iter_mut().take(count as usize) {
-            match frames.of(host).take_filled(|| Cell::new(ages, account)) {
+            match frames
+                .of(host)
+                .take_filled(|| Cell::new(ages, dedup, account))
+            {
                 Ok(made) => *cell = Some(made),
                 Err(short) => shortage = Some(short),
             }

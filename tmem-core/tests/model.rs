@@ -5,20 +5,67 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::{Chance, Guest, Kind, contents, engine};
-use tmem_core::{Error, PoolId, PoolKind};
+use common::{Chance, Guest, Kind, contents, engine_with};
+use tmem_core::{Config, Error, PoolId, PoolKind};
 
 const KINDS: [Kind; 4] = [Kind::Zero, Kind::Filled, Kind::Text, Kind::Noise];
 
-#[allow(clippy::too_many_lines)]
+/// What a run is like.
+#[derive(Clone, Copy)]
+struct Run {
+    seed: u64,
+    steps: u64,
+    frames: u64,
+    quota: u64,
+    vcpus: u32,
+    objects: u64,
+    indexes: u64,
+    dedup: bool,
+    /// Different contents of a kind.
+    variety: u64,
+}
+
+const PLENTY: Run = Run {
+    seed: 1,
+    steps: 40_000,
+    frames: 1_000_000,
+    quota: 1_000_000,
+    vcpus: 1,
+    objects: 20,
+    indexes: 50,
+    dedup: false,
+    variety: u64::MAX,
+};
+
 /// Drives one client with random operations and checks each result; `frames` and `quota` decide how short memory is.
-fn drive(seed: u64, steps: u64, frames: u64, quota: u64, vcpus: u32, objects: u64, indexes: u64) {
-    let engine = engine(frames, true);
+#[allow(clippy::too_many_lines)]
+fn drive(run: Run) {
+    let Run {
+        seed,
+        steps,
+        frames,
+        quota,
+        vcpus,
+        objects,
+        indexes,
+        dedup,
+        variety,
+    } = run;
+    let engine = engine_with(
+        frames,
+        Config {
+            compress: true,
+            dedup,
+        },
+    );
     let guest = Guest::new(&engine, 1, quota, vcpus);
     let mut chance = Chance(seed | 1);
     let mut pools: HashMap<PoolId, bool> = HashMap::new();
     let mut model: HashMap<(PoolId, u64, u32), (Kind, u64)> = HashMap::new();
     for step in 0..steps {
+        if step % (steps / 16) == 0 {
+            let _ = engine.check();
+        }
         if pools.is_empty() || (pools.len() < 4 && chance.below(500) == 0) {
             let persistent = chance.below(2) == 0;
             let kind = if persistent {
@@ -42,7 +89,7 @@ fn drive(seed: u64, steps: u64, frames: u64, quota: u64, vcpus: u32, objects: u6
         };
         match chance.below(1000) {
             0..450 => {
-                let page = (KINDS[chance.below(4) as usize], step);
+                let page = (KINDS[chance.below(4) as usize], step % variety);
                 match guest.put(key.0, key.1, key.2, &contents(page.0, page.1)) {
                     Ok(()) => {
                         model.insert(key, page);
@@ -119,34 +166,124 @@ fn drive(seed: u64, steps: u64, frames: u64, quota: u64, vcpus: u32, objects: u6
 
 #[test]
 fn plenty_of_memory() {
-    drive(1, 40_000, 100_000, 100_000, 1, 20, 50);
-    drive(2, 40_000, 100_000, 100_000, 4, 2000, 3);
+    drive(PLENTY);
+    drive(Run {
+        seed: 2,
+        vcpus: 4,
+        objects: 2000,
+        indexes: 3,
+        ..PLENTY
+    });
 }
 
 #[test]
 fn short_of_host_memory() {
     for seed in 0..8 {
-        drive(
+        let vcpus = 1 + (seed as u32 & 1);
+        let run = Run {
             seed,
-            20_000,
-            100 + seed * 40,
-            100_000,
-            1 + (seed as u32 & 1),
-            30,
-            40,
-        );
+            steps: 20_000,
+            frames: 100 + seed * 40,
+            vcpus,
+            objects: 30,
+            indexes: 40,
+            ..PLENTY
+        };
+        drive(run);
+        drive(Run {
+            dedup: true,
+            variety: 20,
+            ..run
+        });
     }
 }
 
 #[test]
 fn short_of_quota() {
     for seed in 0..8 {
-        drive(seed, 20_000, 100_000, 60 + seed * 20, 1, 300, 4);
+        let run = Run {
+            seed,
+            steps: 20_000,
+            quota: 60 + seed * 20,
+            objects: 300,
+            indexes: 4,
+            ..PLENTY
+        };
+        drive(run);
+        drive(Run {
+            dedup: true,
+            variety: 20,
+            ..run
+        });
     }
 }
 
 #[test]
+fn equal_pages() {
+    drive(Run {
+        dedup: true,
+        variety: 50,
+        objects: 500,
+        ..PLENTY
+    });
+    drive(Run {
+        dedup: true,
+        variety: 2,
+        objects: 5,
+        indexes: 500,
+        ..PLENTY
+    });
+}
+
+#[test]
 fn large_tables() {
-    drive(3, 300_000, 1_000_000, 1_000_000, 1, 3, 100_000);
-    drive(4, 300_000, 1_000_000, 1_000_000, 1, 200_000, 1);
+    drive(Run {
+        seed: 3,
+        steps: 300_000,
+        objects: 3,
+        indexes: 100_000,
+        ..PLENTY
+    });
+    drive(Run {
+        seed: 4,
+        steps: 300_000,
+        objects: 200_000,
+        indexes: 1,
+        ..PLENTY
+    });
+}
+
+#[test]
+fn equal_pages_take_the_room_of_one_in_ten() {
+    let engine = engine_with(
+        10_000,
+        Config {
+            compress: true,
+            dedup: true,
+        },
+    );
+    let guest = Guest::new(&engine, 1, 10_000, 2);
+    let pool = engine
+        .new_pool(&guest.client, PoolKind::Persistent)
+        .expect("a pool");
+    let before = engine.host().held();
+    let page = contents(Kind::Noise, 5);
+    for index in 0..1000 {
+        guest.put(pool, 1, index, &page).expect("room");
+    }
+    // 100 copies, 10 frames of page records, 1000 index entries.
+    let taken = engine.host().held() - before;
+    assert!(taken < 125, "{taken} frames");
+    for index in 0..1000 {
+        assert!(
+            guest
+                .get(pool, 1, index)
+                .expect("a pool")
+                .expect("the page")
+                .0
+                == page.0
+        );
+    }
+    guest.destroy();
+    assert_eq!(engine.host().held(), 0, "frames leak");
 }

@@ -7,7 +7,7 @@ use std::vec::Vec;
 use super::{Context, ObjectName, Shard};
 use crate::arena::NONE;
 use crate::host::Host;
-use crate::page::{Place, Ref};
+use crate::page::Ref;
 
 /// What a shard was found to hold.
 #[derive(Default)]
@@ -33,24 +33,14 @@ impl<H: Host> Shard<H> {
         let (entries, index) = self.index.check();
         let records = self.objects.live() + self.pages.live();
         assert_eq!(entries, records, "index entries, and records");
-        let claims: Vec<_> = pages
+        let places: Vec<_> = pages
             .iter()
-            .filter_map(|at| match self.stored(*at).place() {
-                Place::Packed(first, bytes) => Some((at.word(), first, bytes)),
-                _ => None,
-            })
+            .map(|at| (at.word(), self.stored(*at).place()))
             .collect();
-        let raw = pages
-            .iter()
-            .filter(|at| matches!(self.stored(**at).place(), Place::Raw(_)))
-            .count();
-        let supply = &mut self.frames.of(cx.host);
-        let (descriptors, packed) = self.pack.check(claims.into_iter(), supply);
+        let (metadata, data) = self.contents.check(&places, &mut self.frames.of(cx.host));
         let tables = self.objects.check() + self.pages.check();
-        self.frames.check(
-            tables + index + descriptors,
-            raw as u32 + packed + self.frames.spares(),
-        );
+        self.frames
+            .check(tables + index + metadata, data + self.frames.spares());
         Holdings {
             objects: self.objects.live().into(),
             pages: pages.len() as u64,

@@ -126,11 +126,15 @@ impl<'a> Guest<'a> {
 }
 
 pub fn engine(frames: u64, compress: bool) -> Engine<SimHost> {
-    Engine::new(
-        SimHost::new(frames),
+    engine_with(
+        frames,
         Config {
             compress,
             dedup: false,
         },
     )
+}
+
+pub fn engine_with(frames: u64, config: Config) -> Engine<SimHost> {
+    Engine::new(SimHost::new(frames), config)
 }

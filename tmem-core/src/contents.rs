@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the bytes of a shard's pages are kept: in frames of their own, packed, or once for several equal pages.
+//!
+//! ```text
+//! page ─► Place ─┬─ filled: the word itself
+//!                ├─ raw ──────► a frame
+//!                ├─ packed ───► fragments (see `pack`), whose headers name the page
+//!                └─ shared ───► Copy ─► raw or packed; names up to 10 pages
+//! ```
+//!
+//! Sharing (deduplication) is between pages of one shard, so of one client, and only if the administrator asks for it: a
+//! put takes another time when its bytes are there already, and across clients that would tell one about the other. A
+//! copy has few owners, so that taking it away stays bounded.
+
+#[cfg(any(test, feature = "sim"))]
+mod check;
+
+use crate::arena::{Arena, Slot};
+use crate::compress::{Form, Scratch, fill};
+use crate::frame::{InFrame, Shortage, Supply};
+use crate::hash::Key;
+use crate::host::{FRAME_BYTES, Host};
+use crate::index::{Entry, Index};
+use crate::pack::Pack;
+use crate::page::{Place, Ref};
+
+/// Pages that one copy stands for at most.
+const OWNERS: usize = 10;
+
+/// Marks a word in a fragment's header as a copy's number plus one.
+const COPY: u32 = 1 << 30;
+
+/// Bytes kept once for several pages. Vacant if it has no owners.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Copy {
+    hash: u64,
+    /// The frame's number, or the first fragment.
+    place: u64,
+    /// Bytes of the packed form; zero: raw.
+    packed: u32,
+    count: u32,
+    /// `Ref::word` of each; of a vacant record, the first two are its neighbours.
+    owners: [u32; OWNERS],
+}
+// SAFETY: integers.
+unsafe impl InFrame for Copy {}
+
+const COPIES: usize = 64;
+const _: () = assert!(size_of::<Copy>() * COPIES == FRAME_BYTES);
+
+impl Copy {
+    const NONE: Self = Self {
+        hash: 0,
+        place: 0,
+        packed: 0,
+        count: 0,
+        owners: [0; OWNERS],
+    };
+
+    fn place(&self) -> Place {
+        match self.packed {
+            0 => Place::Raw(crate::host::FrameNumber(self.place)),
+            bytes => Place::Packed(crate::pack::Fragment(self.place as u32), bytes as u16),
+        }
+    }
+
+    fn set_place(&mut self, place: Place) {
+        (self.place, self.packed) = match place {
+            Place::Raw(frame) => (frame.0, 0),
+            Place::Packed(first, bytes) => (first.0.into(), bytes.into()),
+            Place::Filled(_) | Place::Shared(_) => (0, 0),
+        };
+    }
+
+    fn owners(&self) -> &[u32] {
+        &self.owners[..(self.count as usize).min(OWNERS)]
+    }
+
+    fn add(&mut self, owner: u32) {
+        if let Some(place) = self.owners.get_mut(self.count as usize) {
+            *place = owner;
+            self.count += 1;
+        }
+    }
+
+    fn rename(&mut self, old: u32, new: u32) {
+        if let Some(owner) = self
+            .owners
+            .iter_mut()
+            .take(self.count as usize)
+            .find(|owner| **owner == old)
+        {
+            *owner = new;
+        }
+    }
+
+    /// Takes an owner off; says how many are left.
+    fn take(&mut self, owner: u32) -> u32 {
+        if let Some(at) = self.owners().iter().position(|there| *there == owner) {
+            self.count -= 1;
+            self.owners[at] = self.owners[self.count as usize % OWNERS];
+        }
+        self.count
+    }
+}
+
+impl Slot for Copy {
+    fn vacant(previous: u32, next: u32) -> Self {
+        let mut copy = Self::NONE;
+        (copy.owners[0], copy.owners[1]) = (previous, next);
+        copy
+    }
+    fn vacancy(&self) -> Option<(u32, u32)> {
+        (self.count == 0).then_some((self.owners[0], self.owners[1]))
+    }
+}
+
+/// What must be taken away as a whole for a frame to become free.
+#[derive(Clone, Copy)]
+pub(crate) enum Group {
+    /// The page alone.
+    Page,
+    /// All pages of a shared copy.
+    Copy(u32),
+    /// All pages with bytes in a frame of packed ones.
+    Frame(u32),
+}
+
+pub(crate) struct Contents {
+    pack: Pack,
+    dedup: bool,
+    copies: Arena<Copy, COPIES>,
+    /// Copies by the hash of their bytes.
+    known: Index,
+}
+
+impl Contents {
+    pub(crate) const fn new(dedup: bool) -> Self {
+        Self {
+            pack: Pack::new(),
+            dedup,
+            copies: Arena::new(Copy::NONE),
+            known: Index::new(),
+        }
+    }
+
+    /// Finds room for a page's bytes and puts them there, in the name of `owner`.
+    pub(crate) fn place<H: Host>(
+        &mut self,
+        key: Key,
+        form: Form,
+        scratch: &Scratch,
+        owner: u32,
+        supply: &mut Supply<'_, H>,
+    ) -> Result<Place, Shortage> {
+        if !self.dedup || matches!(form, Form::Filled(_)) {
+            return self.write(form, scratch, owner, supply);
+        }
+        let bytes = scratch.bytes(form);
+        let hash = key.bytes(bytes);
+        if let Some(number) = self.find(hash, bytes, supply) {
+            self.copies[number].add(owner);
+            return Ok(Place::Shared(number));
+        }
+        self.copies.reserve(1, supply)?;
+        self.known.reserve(hash, supply)?;
+        let place = self.write(form, scratch, 0, supply)?;
+        let mut copy = Copy { hash, ..Copy::NONE };
+        copy.set_place(place);
+        copy.add(owner);
+        let number = self.copies.insert(copy);
+        self.known.insert(hash, Entry(number + 1));
+        if let Place::Packed(first, _) = place {
+            self.pack.set_owner(first, COPY | (number + 1), supply);
+        }
+        Ok(Place::Shared(number))
+    }
+
+    /// Frees what a page held.
+    pub(crate) fn unplace<H: Host>(
+        &mut self,
+        place: Place,
+        owner: u32,
+        supply: &mut Supply<'_, H>,
+    ) {
+        match place {
+            Place::Filled(_) => {}
+            Place::Raw(frame) => supply.give_data(frame),
+            Place::Packed(first, _) => self.pack.free(first, supply),
+            Place::Shared(number) => {
+                let copy = self.copies[number];
+                if copy.count > 1 {
+                    self.copies[number].take(owner);
+                    return;
+                }
+                self.unplace(copy.place(), 0, supply);
+                self.known.remove(copy.hash, Entry(number + 1), supply);
+                self.copies.remove(number, supply);
+            }
+        }
+    }
+
+    /// Lets bytes know their page by another word.
+    pub(crate) fn rename<H: Host>(
+        &mut self,
+        place: Place,
+        old: u32,
+        new: u32,
+        supply: &mut Supply<'_, H>,
+    ) {
+        match place {
+            Place::Packed(first, _) => self.pack.set_owner(first, new, supply),
+            Place::Shared(number) => self.copies[number].rename(old, new),
+            Place::Filled(_) | Place::Raw(_) => {}
+        }
+    }
+
+    /// Copies a page's bytes to `scratch.page`; false if they are damaged.
+    pub(crate) fn read<H: Host>(
+        &self,
+        place: Place,
+        scratch: &mut Scratch,
+        supply: &mut Supply<'_, H>,
+    ) -> bool {
+        match place {
+            Place::Filled(word) => fill(&mut scratch.page, word),
+            Place::Raw(frame) => supply.with_data(frame, |bytes| scratch.page.0 = bytes.0),
+            Place::Packed(first, bytes) => {
+                self.pack.load(first, scratch.packed_mut(bytes), supply);
+                return scratch.unpack(bytes);
+            }
+            Place::Shared(number) => {
+                return self.read(self.copies[number].place(), scratch, supply);
+            }
+        }
+        true
+    }
+
+    /// The group that must go for a page's frame to become free.
+    pub(crate) fn group(&self, place: Place) -> Group {
+        match place {
+            Place::Filled(_) | Place::Raw(_) => Group::Page,
+            Place::Packed(first, _) => Group::Frame(Pack::frame_number(first)),
+            Place::Shared(number) => match self.copies[number].place() {
+                Place::Packed(first, _) => Group::Frame(Pack::frame_number(first)),
+                _ => Group::Copy(number),
+            },
+        }
+    }
+
+    /// Some page of a group, if any is left.
+    pub(crate) fn member<H: Host>(&self, group: Group, supply: &mut Supply<'_, H>) -> Option<Ref> {
+        let copy = match group {
+            Group::Page => return None,
+            Group::Copy(number) => number,
+            Group::Frame(number) => match copy_of(self.pack.neighbour(number, supply)?) {
+                Ok(copy) => copy,
+                Err(page) => return page,
+            },
+        };
+        Some(copy)
+            .filter(|copy| self.copies.is_live(*copy))
+            .and_then(|copy| Ref::of(*self.copies[copy].owners().first()?))
+    }
+
+    /// One step towards denser packing, if it has become loose. The page that it returns must be given the new place.
+    pub(crate) fn tidy<H: Host>(
+        &mut self,
+        scratch: &mut Scratch,
+        supply: &mut Supply<'_, H>,
+        place_of: impl FnOnce(Ref) -> Place,
+    ) -> Option<(Ref, Place)> {
+        let word = self.pack.loosest(supply)?;
+        let owner = copy_of(word);
+        let place = match owner {
+            Ok(copy) => self.copies[copy].place(),
+            Err(page) => place_of(page?),
+        };
+        let Place::Packed(first, bytes) = place else {
+            return None;
+        };
+        let packed = scratch.packed_mut(bytes);
+        self.pack.load(first, packed, supply);
+        let moved = Place::Packed(self.pack.restore(first, word, packed, supply)?, bytes);
+        match owner {
+            Ok(copy) => self.copies[copy].set_place(moved),
+            Err(page) => return page.map(|page| (page, moved)),
+        }
+        None
+    }
+
+    /// Gives back room that was made ready and not used.
+    pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
+        self.pack.trim(supply);
+        self.copies.trim(supply);
+        self.known.trim(supply);
+    }
+
+    fn write<H: Host>(
+        &mut self,
+        form: Form,
+        scratch: &Scratch,
+        owner: u32,
+        supply: &mut Supply<'_, H>,
+    ) -> Result<Place, Shortage> {
+        match form {
+            Form::Filled(word) => Ok(Place::Filled(word)),
+            Form::Raw => {
+                let frame = supply.take_data()?;
+                supply.with_data(frame, |bytes| bytes.0 = scratch.page.0);
+                Ok(Place::Raw(frame))
+            }
+            Form::Packed(bytes) => Ok(Place::Packed(
+                self.pack.store(owner, scratch.bytes(form), supply)?,
+                bytes,
+            )),
+        }
+    }
+
+    /// A copy of those bytes that may have another owner.
+    fn find<H: Host>(&self, hash: u64, bytes: &[u8], supply: &mut Supply<'_, H>) -> Option<u32> {
+        let found = self.known.find(hash, |entry| {
+            let copy = &self.copies[entry.0.wrapping_sub(1)];
+            copy.hash == hash
+                && copy.owners().len() < OWNERS
+                && match copy.place() {
+                    Place::Raw(frame) => supply.with_data(frame, |there| there.0[..] == *bytes),
+                    Place::Packed(first, length) => {
+                        usize::from(length) == bytes.len() && self.pack.holds(first, bytes, supply)
+                    }
+                    _ => false,
+                }
+        });
+        found.map(|entry| entry.0.wrapping_sub(1))
+    }
+}
+
+/// The copy, or else the page, that a word in a fragment's header stands for.
+fn copy_of(word: u32) -> Result<u32, Option<Ref>> {
+    if word & COPY == 0 {
+        Err(Ref::of(word))
+    } else {
+        Ok((word & !COPY).wrapping_sub(1))
+    }
+}
