@@ -170,7 +170,15 @@ fn set(tmem: &mut Tmem, change: &Set) -> Result<()> {
     let id = id_of(&change.domain)?;
     let about = || format!("domain {}", shown(&change.domain));
     if change.weight.is_some() || change.compress.is_some() {
-        let mut info = tmem.client_info(id).with_context(about)?;
+        let mut info = match tmem.client_info(id) {
+            Err(Refused::NoClient) => {
+                // It has not used tmem yet: a setting, of what it is anyway, makes Xen know it.
+                tmem.set_cap(id, None).with_context(about)?;
+                tmem.client_info(id)
+            }
+            known => known,
+        }
+        .with_context(about)?;
         if let Some(weight) = change.weight {
             info.weight = weight.into();
         }
@@ -280,7 +288,12 @@ fn restore_into(
     state: &State,
     reader: &mut Reader<impl Read>,
 ) -> Result<()> {
-    tmem.set_pools(domain, &state.pools).context("its pools")?;
+    let mut pools = state.pools.clone();
+    for pool in &mut pools {
+        // They come without pages.
+        pool.n_pages = 0.into();
+    }
+    tmem.set_pools(domain, &pools).context("its pools")?;
     while let Some(event) = reader.next()? {
         match event {
             Event::Page(handle, page) => tmem

@@ -37,6 +37,10 @@ const NAMES: &[(char, &str, &str)] = &[
     ('G', "Sm", "shared_contents_max"),
     ('G', "Ep", "ephemeral_puts"),
     ('G', "Gd", "deduplicated_puts"),
+    ('G', "cl", "clients"),
+    ('G', "po", "pools"),
+    ('G', "fe", "ephemeral_frames"),
+    ('G', "fp", "persistent_frames"),
     ('C', "CI", "domain"),
     ('C', "ww", "weight"),
     ('C', "co", "compress"),
@@ -47,10 +51,11 @@ const NAMES: &[(char, &str, &str)] = &[
     ('C', "Gp", "persistent_gets"),
     ('C', "Ec", "ephemeral_pages"),
     ('C', "Em", "ephemeral_pages_max"),
-    ('C', "cp", "compressed_pages"),
-    ('C', "cb", "compressed_bytes"),
-    ('C', "cn", "poorly_compressed"),
-    ('C', "cm", "compressed_without_memory"),
+    ('C', "Pc", "pages"),
+    ('C', "fe", "ephemeral_frames"),
+    ('C', "fp", "persistent_frames"),
+    ('C', "ca", "cap_frames"),
+    ('C', "sv", "being_saved"),
     ('P', "CI", "domain"),
     ('P', "PI", "pool"),
     ('P', "PT", "type"),
@@ -64,15 +69,16 @@ const NAMES: &[(char, &str, &str)] = &[
     ('P', "Nm", "tree_nodes_max"),
     ('P', "ps", "good_puts"),
     ('P', "pt", "puts"),
-    ('P', "pd", "puts_again_flushed"),
-    ('P', "pr", "puts_again"),
-    ('P', "px", "puts_without_memory"),
+    ('P', "pd", "pages_lost"),
+    ('P', "pr", "pages_replaced"),
+    ('P', "px", "refused_puts"),
     ('P', "gs", "good_gets"),
     ('P', "gt", "gets"),
     ('P', "fs", "good_flushes"),
     ('P', "ft", "flushes"),
     ('P', "os", "good_object_flushes"),
     ('P', "ot", "object_flushes"),
+    ('P', "pe", "evicted_pages"),
 ];
 
 /// A line.
@@ -236,12 +242,12 @@ pub mod tests {
 
     /// As Xen prints it.
     pub const LIST: &str = "\
-G=Tt:1200,Te:3,Cf:0,Af:0,Pf:0,Ta:0,Lm:0,Et:40,Ea:41,Rt:0,Ra:0,Rx:1,Fp:2,Ec:130,Em:140,XX:9\n\
-S=SI:0,PT:ES,U0:123456789abcdef,U1:10,Pc:4\n\
-C=CI:3,ww:100,co:1,fr:0,Tc:0,Ge:20,Pp:30,Gp:40,Ec:130,Em:140,cp:60,cb:90000,cn:1,cm:0\n\
-P=CI:3,PI:0,PT:EP,U0:0,U1:0,Pc:130,Pm:140,ps:170,pt:171,gs:20,gt:30,fs:1,ft:2,os:0,ot:0\n\
-P=CI:3,PI:1,PT:PP,U0:0,U1:0,Pc:12,Pm:12,ps:30,pt:30,gs:40,gt:40,fs:18,ft:18,os:0,ot:0\n\
-C=CI:1,ww:0,co:0,fr:1,Tc:0,Ge:0,Pp:0,Gp:0\n\
+G=Tt:1200,Te:3,Cf:0,Af:0,Pf:0,Et:40,Rt:0,Ra:0,Ec:130,Pc:142,Fc:80,Ep:170,cl:2,po:2,fe:64,fp:16,XX:9\n\
+S=PT:ES,U0:123456789abcdef,U1:10,Pc:4\n\
+C=CI:3,ww:100,co:1,fr:0,Ge:20,Pp:30,Gp:40,Ec:130,Pc:142,fe:64,fp:7,sv:0,ca:512\n\
+P=CI:3,PI:0,PT:EP,U0:0,U1:0,Pc:130,ps:170,pt:171,pd:0,pr:0,px:1,gs:20,gt:30,fs:1,ft:2,os:0,ot:0,pe:40\n\
+P=CI:3,PI:1,PT:PP,U0:0,U1:0,Pc:12,ps:30,pt:30,pd:0,pr:0,px:0,gs:40,gt:40,fs:18,ft:18,os:0,ot:0,pe:0\n\
+C=CI:1,ww:0,co:0,fr:1,Ge:0,Pp:0,Gp:0,Ec:0,Pc:0,fe:0,fp:0,sv:0\n\
 T=put:1\n";
 
     #[test]

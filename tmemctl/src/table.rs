@@ -25,7 +25,8 @@ pub fn list(statistics: &Statistics, freeable_mib: u32, pools: bool) -> String {
         ("State", Left),
         ("Ephemeral", Right),
         ("Persistent", Right),
-        ("Compressed", Right),
+        ("Memory", Right),
+        ("Cap", Right),
         ("Puts", Right),
         ("Gets", Right),
         ("Hits", Right),
@@ -38,7 +39,11 @@ pub fn list(statistics: &Statistics, freeable_mib: u32, pools: bool) -> String {
             state(&client.record),
             mib(client.sum("Pc", |pool| !pool.is_persistent())),
             mib(client.sum("Pc", Record::is_persistent)),
-            compression(&client.record),
+            mib(client.record.number("fe") + client.record.number("fp")),
+            match client.record.text("ca") {
+                "" => "-".to_owned(),
+                _ => mib(client.record.number("ca")),
+            },
             client.sum("ps", |_| true).to_string(),
             client.sum("gt", |_| true).to_string(),
             client.sum("gs", |_| true).to_string(),
@@ -63,6 +68,7 @@ fn pool_table(statistics: &Statistics) -> String {
         ("Gets", Right),
         ("Hits", Right),
         ("Flushes", Right),
+        ("Evicted", Right),
         ("Shared as", Left),
     ]);
     for client in &statistics.clients {
@@ -82,6 +88,7 @@ fn pool_table(statistics: &Statistics) -> String {
                 pool.number("gt").to_string(),
                 pool.number("gs").to_string(),
                 (pool.number("ft") + pool.number("ot")).to_string(),
+                pool.number("pe").to_string(),
                 uuid(pool),
             ]);
         }
@@ -179,19 +186,19 @@ fn global(statistics: &Statistics, key: &str) -> u64 {
 }
 
 fn state(client: &Record) -> String {
-    if client.number("fr") == 0 {
-        "runs".to_owned()
-    } else {
-        "frozen".to_owned()
+    let mut words = Vec::new();
+    if client.number("sv") != 0 {
+        words.push("being saved");
+    } else if client.number("fr") != 0 {
+        words.push("frozen");
     }
-}
-
-/// How much room compression leaves, of what it got.
-fn compression(client: &Record) -> String {
     if client.number("co") == 0 {
-        return "off".to_owned();
+        words.push("uncompressed");
     }
-    percent(client.number("cb"), client.number("cp") * 4096)
+    if words.is_empty() {
+        words.push("runs");
+    }
+    words.join(", ")
 }
 
 fn uuid(pool: &Record) -> String {
@@ -260,8 +267,12 @@ mod tests {
         let row = text.lines().find(|line| line.contains("web")).unwrap();
         let words: Vec<_> = row.split_whitespace().collect();
         assert_eq!(words[..4], ["3", "web", "100", "runs"], "{text}");
-        assert!(row.contains("0.5 MiB") && row.contains("37 %"), "{text}");
-        assert!(text.contains("frozen") && text.contains("5 MiB can be given back"));
+        // 130 ephemeral pages, in 64 frames; 512 frames at most.
+        assert!(
+            row.contains("0.5 MiB") && row.contains("0.3 MiB") && row.contains("2.0 MiB"),
+            "{text}"
+        );
+        assert!(text.contains("frozen, uncompressed") && text.contains("5 MiB can be given back"));
         assert!(text.lines().any(|line| line.contains("persistent")));
     }
 
