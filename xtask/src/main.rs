@@ -4,7 +4,9 @@
 mod build;
 mod dom0;
 mod guest;
+mod host_test;
 mod library_check;
+mod licences;
 mod packages;
 mod places;
 mod qemu;
@@ -12,6 +14,7 @@ mod report;
 mod stamp;
 mod step;
 mod test;
+mod tmemctl;
 mod toolchain;
 mod xen;
 

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whether every file says under which licence it is, and whether the hypervisor may be linked with what it is linked with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::places;
+use crate::step::output;
+
+/// Lines from a file's first one in which its licence must stand. It is the first line but in patches, whose first lines
+/// are an e-mail's.
+const HEAD: usize = 30;
+
+/// Checks the licence line of every file.
+///
+/// # Errors
+/// Names the files that have none, or the wrong one.
+pub fn check_files() -> Result<()> {
+    let mut wrong = Vec::new();
+    for file in files(places::root())? {
+        let path = file.strip_prefix(places::root()).unwrap_or(&file);
+        let text = fs::read(&file).with_context(|| format!("can't read {}", path.display()))?;
+        let text = String::from_utf8_lossy(&text);
+        let licence = text.lines().take(HEAD).find_map(stated);
+        if needs_line(path) && licence != Some(expected(path)) {
+            wrong.push(format!(
+                "{}: should say SPDX-License-Identifier: {}, says {}",
+                path.display(),
+                expected(path),
+                licence.unwrap_or("nothing"),
+            ));
+        }
+    }
+    ensure!(wrong.is_empty(), "licence lines:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// Checks that all that is linked into Xen, which is under GPL-2.0-only, may be had under the MIT licence, which goes with
+/// that.
+///
+/// # Errors
+/// Names the crates.
+pub fn check_linked() -> Result<()> {
+    let crates = output(
+        Command::new("cargo")
+            .args(["tree", "--locked", "--package", "tmem-xen-shim"])
+            .args(["--edges", "normal,no-proc-macro", "--prefix", "none"])
+            .args(["--format", "{p}: {l}"])
+            .current_dir(places::root()),
+    )?;
+    let wrong: Vec<_> = crates.lines().filter(|line| !is_mit(line)).collect();
+    ensure!(
+        wrong.is_empty(),
+        "these can't be linked into Xen, whose licence is GPL-2.0-only, unless there is a compatible one:\n{}",
+        wrong.join("\n")
+    );
+    Ok(())
+}
+
+/// Whether `PACKAGE: LICENCES` leaves the choice of MIT.
+fn is_mit(line: &str) -> bool {
+    line.rsplit(": ")
+        .next()
+        .is_some_and(|licences| licences.split(" OR ").any(|licence| licence == "MIT"))
+}
+
+/// The licence that a line states, if it states one.
+fn stated(line: &str) -> Option<&str> {
+    let (_, licence) = line.split_once(concat!("SPDX-License", "-Identifier: "))?;
+    Some(
+        licence
+            .trim_end_matches("*/")
+            .trim_end_matches("-->")
+            .trim(),
+    )
+}
+
+fn expected(path: &Path) -> &'static str {
+    if path.starts_with("c-glue") || path.starts_with("xen-patches") {
+        "GPL-2.0-only"
+    } else {
+        "MIT OR Apache-2.0"
+    }
+}
+
+/// Not licences themselves, what Cargo writes, or what has no comments.
+fn needs_line(path: &Path) -> bool {
+    !(path.starts_with("LICENSES")
+        || path.starts_with("fuzz/corpus")
+        || path.file_name().is_some_and(|name| name == "Cargo.lock")
+        || path
+            .extension()
+            .is_some_and(|extension| extension == "json"))
+}
+
+/// All files below `folder`, but those that git has or ignores.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let made = [".git", "build", "target"].map(|name| path.ends_with(name));
+        if made.contains(&true) {
+            continue;
+        }
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_mit, stated};
+
+    #[test]
+    fn a_licence_is_read_from_any_kind_of_comment() {
+        let line = |begin: &str, end: &str| {
+            format!("{begin}{}: GPL-2.0-only{end}", "SPDX-License-Identifier")
+        };
+        for (begin, end) in [("// ", ""), ("# ", ""), ("/* ", " */"), ("<!-- ", " -->")] {
+            assert_eq!(stated(&line(begin, end)), Some("GPL-2.0-only"));
+        }
+        assert_eq!(stated("// nothing"), None);
+    }
+
+    #[test]
+    fn only_a_choice_of_mit_may_be_linked() {
+        assert!(is_mit("a v1.0.0: MIT"));
+        assert!(is_mit(
+            "a v1.0.0 (/here: there): BSD-2-Clause OR Apache-2.0 OR MIT"
+        ));
+        assert!(!is_mit("a v1.0.0: Apache-2.0"));
+        assert!(!is_mit("a v1.0.0: MIT AND Apache-2.0"));
+        assert!(!is_mit("a v1.0.0: "));
+    }
+}
