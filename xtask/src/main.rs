@@ -4,7 +4,6 @@
 mod build;
 mod dom0;
 mod guest;
-mod host_test;
 mod library_check;
 mod licences;
 mod packages;
@@ -14,7 +13,6 @@ mod report;
 mod stamp;
 mod step;
 mod test;
-mod tmemctl;
 mod toolchain;
 mod xen;
 
