@@ -26,6 +26,7 @@ mod hypercall;
 mod page;
 mod report;
 mod suite_data;
+mod suite_host;
 mod suite_matrix;
 mod suite_pressure;
 mod suite_smp;
@@ -37,11 +38,12 @@ use console::say;
 use domain::{Platform, ticks};
 
 /// The suites by name, in the order in which they run.
-const SUITES: [(&str, fn()); 4] = [
+const SUITES: [(&str, fn()); 5] = [
     ("matrix", suite_matrix::run),
     ("data", suite_data::run),
     ("pressure", suite_pressure::run),
     ("smp", suite_smp::run),
+    ("host", suite_host::run),
 ];
 
 /// The first vCPU's way in, from [`arch`].
