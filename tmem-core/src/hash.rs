@@ -3,7 +3,7 @@
 //!
 //! Guests choose the names that are hashed, so the hash must not let them choose the place: object names go through
 //! SipHash-1-3 (Aumasson and Bernstein, "`SipHash`: a fast short-input PRF", 2012) under a key drawn at boot. A page's hash
-//! mixes its object's number and its index with two multiplications by secret words; the attacker sees no hash, only time.
+//! mixes its object's hash and its index with two multiplications by secret words; the attacker sees no hash, only time.
 
 use crate::engine::Oid;
 
@@ -26,12 +26,11 @@ impl Key {
         )
     }
 
-    /// Hash of a page of the object with that number in its shard.
+    /// Hash of a page, by its object's hash: so that both are known before anything is looked up.
     #[inline]
-    pub(crate) fn page(self, object: u32, index: u32) -> u64 {
-        let name = u64::from(object) << 32 | u64::from(index);
-        let once = fold(name ^ self.0[2], self.0[3] | 1);
-        fold(once ^ self.0[3], self.0[2] | 1)
+    pub(crate) fn page(self, object: u64, index: u32) -> u64 {
+        let once = fold(object ^ self.0[2], self.0[3] | 1);
+        fold(once ^ u64::from(index) ^ self.0[3], self.0[2] | 1)
     }
 
     /// Hash of a page's bytes, whole words only: equal hashes still ask for a comparison.

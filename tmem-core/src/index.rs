@@ -107,6 +107,14 @@ impl Index {
         }
     }
 
+    /// Asks the CPU for the line that a lookup of `hash` begins with.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        if let Some(lines) = &self.buckets_at(hash).lines {
+            prefetch(&raw const lines.0[home(hash as u32)]);
+        }
+    }
+
     /// The entry under `hash` for which `is_it` holds.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(Entry) -> bool) -> Option<Entry> {

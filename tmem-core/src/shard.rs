@@ -140,8 +140,9 @@ impl<H: Host> Shard<H> {
         scratch: &Scratch,
         terms: Terms,
     ) -> Result<(), PutError> {
+        self.prefetch(cx, name, index);
         let object = self.find_object(name);
-        if let Some(at) = object.and_then(|object| self.find_page(cx, object, index)) {
+        if let Some(at) = object.and_then(|object| self.find_page(cx, name, object, index)) {
             if terms.saving {
                 self.remove(cx, at);
                 return Err(PutError::Saved);
@@ -156,7 +157,7 @@ impl<H: Host> Shard<H> {
         }
         let stored = match object {
             None => self.put_solo(cx, name, index, form, scratch),
-            Some(object) => self.put_beside(cx, object, index, form, scratch),
+            Some(object) => self.put_beside(cx, name, object, index, form, scratch),
         };
         if let Err(shortage) = stored {
             self.trim(cx.host);
@@ -376,7 +377,15 @@ impl<H: Host> Shard<H> {
     // ---- finding ----
 
     fn find(&self, cx: &Context<'_, H>, name: ObjectName, index: u32) -> Option<Ref> {
-        self.find_page(cx, self.find_object(name)?, index)
+        self.prefetch(cx, name, index);
+        self.find_page(cx, name, self.find_object(name)?, index)
+    }
+
+    /// Asks the CPU for the index lines of an object and of its page at once, as they depend on each other only by their
+    /// records.
+    fn prefetch(&self, cx: &Context<'_, H>, name: ObjectName, index: u32) {
+        self.index.prefetch(name.hash);
+        self.index.prefetch(cx.key.page(name.hash, index));
     }
 
     fn find_object(&self, name: ObjectName) -> Option<u32> {
@@ -393,19 +402,25 @@ impl<H: Host> Shard<H> {
         }
     }
 
-    fn find_page(&self, cx: &Context<'_, H>, object: u32, index: u32) -> Option<Ref> {
+    fn find_page(
+        &self,
+        cx: &Context<'_, H>,
+        name: ObjectName,
+        object: u32,
+        index: u32,
+    ) -> Option<Ref> {
         if let Some(only) = self.objects[object].solo_index() {
             return (only == index).then_some(Ref::Solo(object));
         }
-        let found =
-            self.index
-                .find(cx.key.page(object, index), |entry| match Ref::of(entry.0) {
-                    Some(Ref::Page(number)) => {
-                        let page = &self.pages[number];
-                        page.object == object && page.index == index
-                    }
-                    _ => false,
-                })?;
+        let found = self.index.find(cx.key.page(name.hash, index), |entry| {
+            match Ref::of(entry.0) {
+                Some(Ref::Page(number)) => {
+                    let page = &self.pages[number];
+                    page.object == object && page.index == index
+                }
+                _ => false,
+            }
+        })?;
         Ref::of(found.0)
     }
 
@@ -514,6 +529,7 @@ impl<H: Host> Shard<H> {
     fn put_beside(
         &mut self,
         cx: &Context<'_, H>,
+        name: ObjectName,
         object: u32,
         index: u32,
         form: Form,
@@ -521,13 +537,13 @@ impl<H: Host> Shard<H> {
     ) -> Result<(), Shortage> {
         let supply = &mut self.frames.of(cx.host);
         self.pages.reserve(2, supply)?;
-        self.index.reserve(cx.key.page(object, index), supply)?;
+        self.index.reserve(cx.key.page(name.hash, index), supply)?;
         if let Some(only) = self.objects[object].solo_index() {
-            self.index.reserve(cx.key.page(object, only), supply)?;
+            self.index.reserve(cx.key.page(name.hash, only), supply)?;
         }
         let place = self.place(cx, form, scratch, 0)?;
         if let Some(only) = self.objects[object].solo_index() {
-            self.unfold(cx, object, only);
+            self.unfold(cx, name, object, only);
         }
         let next = self.objects[object].first().unwrap_or(NONE);
         let stored = Stored::new(place, cx.client, cx.now);
@@ -544,13 +560,13 @@ impl<H: Host> Shard<H> {
         self.objects[object].set_first(number);
         self.objects[object].add_page();
         self.index
-            .insert(cx.key.page(object, index), Ref::Page(number).entry());
+            .insert(cx.key.page(name.hash, index), Ref::Page(number).entry());
         self.settle(cx, Ref::Page(number), place);
         Ok(())
     }
 
     /// Gives a solo object's page a record of its own, in room made before.
-    fn unfold(&mut self, cx: &Context<'_, H>, object: u32, index: u32) {
+    fn unfold(&mut self, cx: &Context<'_, H>, name: ObjectName, object: u32, index: u32) {
         let stored = *self.objects[object].stored();
         let number = self.pages.insert(Page {
             object,
@@ -562,7 +578,7 @@ impl<H: Host> Shard<H> {
         self.rename(cx, Ref::Solo(object), Ref::Page(number));
         self.objects[object].make_many(number);
         self.index
-            .insert(cx.key.page(object, index), Ref::Page(number).entry());
+            .insert(cx.key.page(name.hash, index), Ref::Page(number).entry());
     }
 
     /// Lets a page that was just recorded be known by its record: to its bytes and to the list by age.
@@ -646,6 +662,7 @@ impl<H: Host> Shard<H> {
         self.unplace(cx, place, at.word());
         let object = self.object_of(at);
         let Object { oid, pool, .. } = self.objects[object];
+        let hash = cx.key.object(pool, oid);
         let left = match at {
             Ref::Solo(_) => 0,
             Ref::Page(number) => {
@@ -665,15 +682,14 @@ impl<H: Host> Shard<H> {
                 }
                 let supply = &mut self.frames.of(cx.host);
                 self.index
-                    .remove(cx.key.page(object, index), at.entry(), supply);
+                    .remove(cx.key.page(hash, index), at.entry(), supply);
                 self.pages.remove(number, supply);
                 self.objects[object].take_page()
             }
         };
         if left == 0 {
             let supply = &mut self.frames.of(cx.host);
-            self.index
-                .remove(cx.key.object(pool, oid), Ref::Solo(object).entry(), supply);
+            self.index.remove(hash, Ref::Solo(object).entry(), supply);
             self.objects.remove(object, supply);
         }
         let stored = &mut self.stored[usize::from(pool) % crate::engine::POOLS_PER_CLIENT];
@@ -714,6 +730,7 @@ impl<H: Host> Shard<H> {
             next,
             ..
         } = self.pages[from];
+        let Object { oid, pool, .. } = self.objects[object];
         self.pages.relocate(from, to, &mut self.frames.of(cx.host));
         if next != NONE {
             self.pages[next].previous = to;
@@ -724,14 +741,14 @@ impl<H: Host> Shard<H> {
             self.pages[previous].next = to;
         }
         self.index.replace(
-            cx.key.page(object, index),
+            cx.key.page(cx.key.object(pool, oid), index),
             Ref::Page(from).entry(),
             Ref::Page(to).entry(),
         );
         self.rename(cx, Ref::Page(from), Ref::Page(to));
     }
 
-    /// Moves a solo object. One with many pages stays: their index entries depend on its number.
+    /// Moves a solo object. One with many pages stays: they know it by its number.
     fn move_object(&mut self, cx: &Context<'_, H>, from: u32, to: u32) {
         let Object { oid, pool, .. } = self.objects[from];
         if self.objects[from].solo_index().is_none() {

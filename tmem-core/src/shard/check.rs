@@ -82,7 +82,7 @@ impl<H: Host> Shard<H> {
                 assert_eq!(page.object, number, "object of page {at}");
                 assert_eq!(page.previous, previous, "the page before page {at}");
                 assert_eq!(
-                    self.find_page(cx, number, page.index),
+                    self.find_page(cx, name, number, page.index),
                     Some(Ref::Page(at)),
                     "what a lookup of page {at} (index {}) finds",
                     page.index
