@@ -803,10 +803,11 @@ impl<H: Host> Put<'_, H> {
     /// To be asked under the shard's lock, so that what begins to hold, holds for all later puts.
     fn terms(&self, full: bool) -> Terms {
         let frozen = self.body.frozen.load(Ordering::Relaxed);
-        let saving = self.body.saving.load(Ordering::Relaxed);
+        let saving = self.body.saving.load(Ordering::Relaxed) && self.slot.is_persistent();
         Terms {
-            grow: self.forced || !(frozen || full),
-            saving: saving && self.slot.is_persistent(),
+            // Even if the administrator thaws the client meanwhile: the walk through its pages would miss a new one.
+            grow: self.forced || !(frozen || saving || full),
+            saving,
         }
     }
 

@@ -496,8 +496,10 @@ impl<H: Host> Shard<H> {
         scratch: &Scratch,
         owner: u32,
     ) -> Result<Place, Shortage> {
+        let supply = &mut self.frames.of(cx.host);
         self.contents
-            .place(cx.key, form, scratch, owner, &mut self.frames.of(cx.host))
+            .place(cx.key, form, scratch, owner, supply)
+            .inspect_err(|_| self.contents.trim(supply))
     }
 
     fn unplace(&mut self, cx: &Context<'_, H>, place: Place, owner: u32) {
