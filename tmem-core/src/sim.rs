@@ -3,6 +3,8 @@
 //!
 //! It holds the engine to its contract: a frame given back twice, kept, or overdrawn shows.
 
+mod faulty;
+
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::boxed::Box;
 use std::cell::RefCell;
@@ -11,6 +13,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::compress::Scratch;
 use crate::host::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber, Host};
+
+pub use faulty::Faulty;
 
 /// One guest's account: persistent frames used, and the most it may use.
 pub struct Quota {

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A host that fails when told to, and counts how often it could have.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::compress::Scratch;
+use crate::host::{BadFrame, FrameBytes, FrameNumber, Host};
+
+/// A host around another one. Each call that may fail by the host's contract is a *point*: taking a frame, charging it,
+/// copying from or to a guest. Points are counted from 1.
+pub struct Faulty<H> {
+    host: H,
+    points: AtomicU64,
+    /// Points from `first` to before `end` fail.
+    first: AtomicU64,
+    end: AtomicU64,
+    refusals: AtomicU64,
+    bad_copies: AtomicU64,
+}
+
+impl<H> Faulty<H> {
+    /// A wrapper that fails nothing by itself.
+    pub const fn new(host: H) -> Self {
+        Self {
+            host,
+            points: AtomicU64::new(0),
+            first: AtomicU64::new(u64::MAX),
+            end: AtomicU64::new(u64::MAX),
+            refusals: AtomicU64::new(0),
+            bad_copies: AtomicU64::new(0),
+        }
+    }
+
+    /// The host inside.
+    pub fn inner(&self) -> &H {
+        &self.host
+    }
+
+    /// Lets `count` points fail, from the `first` one of all on.
+    pub fn fail(&self, first: u64, count: u64) {
+        self.first.store(first, Ordering::Relaxed);
+        self.end
+            .store(first.saturating_add(count), Ordering::Relaxed);
+    }
+
+    /// Points passed.
+    pub fn points(&self) -> u64 {
+        self.points.load(Ordering::Relaxed)
+    }
+
+    /// Frames and charges that were refused, by this host or the one inside.
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
+    /// Copies that failed.
+    pub fn bad_copies(&self) -> u64 {
+        self.bad_copies.load(Ordering::Relaxed)
+    }
+
+    fn fails(&self) -> bool {
+        let point = self.points.fetch_add(1, Ordering::Relaxed) + 1;
+        (self.first.load(Ordering::Relaxed)..self.end.load(Ordering::Relaxed)).contains(&point)
+    }
+
+    fn unless_refused<T>(&self, give: impl FnOnce() -> Option<T>) -> Option<T> {
+        let given = if self.fails() { None } else { give() };
+        if given.is_none() {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+        }
+        given
+    }
+
+    fn unless_bad(&self, copy: impl FnOnce() -> Result<(), BadFrame>) -> Result<(), BadFrame> {
+        let copied = if self.fails() { Err(BadFrame) } else { copy() };
+        if copied.is_err() {
+            self.bad_copies.fetch_add(1, Ordering::Relaxed);
+        }
+        copied
+    }
+}
+
+// SAFETY: what it does not refuse, the host inside does, and that keeps the contract.
+unsafe impl<H: Host> Host for Faulty<H> {
+    type GuestFrame = H::GuestFrame;
+    type Account = H::Account;
+
+    fn alloc_metadata(&self) -> Option<NonNull<FrameBytes>> {
+        self.unless_refused(|| self.host.alloc_metadata())
+    }
+    unsafe fn free_metadata(&self, frame: NonNull<FrameBytes>) {
+        // SAFETY: the caller's promise, as frames come from the host inside.
+        unsafe { self.host.free_metadata(frame) }
+    }
+    fn alloc_data(&self) -> Option<FrameNumber> {
+        self.unless_refused(|| self.host.alloc_data())
+    }
+    unsafe fn free_data(&self, frame: FrameNumber) {
+        // SAFETY: as above.
+        unsafe { self.host.free_data(frame) }
+    }
+    unsafe fn map(&self, frame: FrameNumber) -> NonNull<FrameBytes> {
+        // SAFETY: as above.
+        unsafe { self.host.map(frame) }
+    }
+    unsafe fn unmap(&self, frame: FrameNumber, bytes: NonNull<FrameBytes>) {
+        // SAFETY: as above.
+        unsafe { self.host.unmap(frame, bytes) }
+    }
+    fn charge(&self, account: Self::Account, frames: u32) -> bool {
+        self.unless_refused(|| self.host.charge(account, frames).then_some(()))
+            .is_some()
+    }
+    fn uncharge(&self, account: Self::Account, frames: u32) {
+        self.host.uncharge(account, frames);
+    }
+    fn copy_in(&self, from: Self::GuestFrame, to: &mut FrameBytes) -> Result<(), BadFrame> {
+        self.unless_bad(|| self.host.copy_in(from, to))
+    }
+    fn copy_out(&self, from: &FrameBytes, to: Self::GuestFrame) -> Result<(), BadFrame> {
+        self.unless_bad(|| self.host.copy_out(from, to))
+    }
+    fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
+        self.host.with_scratch(work)
+    }
+    fn now(&self) -> u64 {
+        self.host.now()
+    }
+    fn seed(&self) -> [u64; 2] {
+        self.host.seed()
+    }
+}

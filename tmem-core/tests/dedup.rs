@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Equal pages of one client.
+
+mod common;
+
+use common::{Guest, Kind, contents, engine_with};
+use tmem_core::{Config, PoolKind};
+
+#[test]
+fn equal_pages_take_the_room_of_one_in_ten() {
+    let engine = engine_with(
+        10_000,
+        Config {
+            compress: true,
+            dedup: true,
+        },
+    );
+    let guest = Guest::new(&engine, 1, 10_000, 2);
+    let pool = engine
+        .new_pool(&guest.client, PoolKind::Persistent)
+        .expect("a pool");
+    let before = engine.host().held();
+    let page = contents(Kind::Noise, 5);
+    for index in 0..1000 {
+        guest.put(pool, 1, index, &page).expect("room");
+    }
+    // 100 copies, 10 frames of page records, 1000 index entries.
+    let taken = engine.host().held() - before;
+    assert!(taken < 125, "{taken} frames");
+    for index in 0..1000 {
+        assert!(
+            guest
+                .get(pool, 1, index)
+                .expect("a pool")
+                .expect("the page")
+                .0
+                == page.0
+        );
+    }
+    guest.destroy();
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}
