@@ -60,13 +60,9 @@ fn run(command: Command) -> Result<()> {
     // These need no Xen.
     match command {
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "tmemctl",
-                &mut io::stdout(),
-            );
-            return Ok(());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "tmemctl", &mut script);
+            return say(&String::from_utf8(script)?);
         }
         Command::Manual { folder } => return manual(&folder),
         _ => {}
