@@ -15,7 +15,7 @@ use crate::registry::Registry;
 use crate::save::Handle;
 use crate::shard::{Context, Cursor, ObjectName, PutError, Terms};
 use crate::stats::{Count, PoolStats};
-use crate::store::{Cell, Store};
+use crate::store::{Cell, Patience, Store};
 
 /// Pools that one client may have.
 pub const POOLS_PER_CLIENT: usize = 16;
@@ -518,9 +518,22 @@ impl<H: Host> Engine<H> {
     ///
     /// To be called without any lock of the engine's, so not from the host's methods.
     pub fn relinquish(&self, frames: u64) -> u64 {
+        self.evict(frames, Patience::Waits)
+    }
+
+    /// As [`Engine::relinquish`], for a caller with locks of the host's that the host's methods take too: rather than wait
+    /// for what may wait for the caller, it frees less.
+    pub fn relinquish_soon(&self, frames: u64) -> u64 {
+        self.evict(frames, Patience::GivesUp)
+    }
+
+    fn evict(&self, frames: u64, patience: Patience) -> u64 {
         let mut freed = 0;
         while freed < frames {
-            let Some(step) = self.registry.lock().evict(self, frames - freed) else {
+            let registry = patience.wait(|| self.registry.lock(), || self.registry.try_lock());
+            let Some(step) =
+                registry.and_then(|registry| registry.evict(self, frames - freed, patience))
+            else {
                 break;
             };
             freed += step;
@@ -814,7 +827,7 @@ impl<H: Host> Put<'_, H> {
     /// Sees to it that trying again makes sense.
     fn make_room(&self, shortage: Shortage) -> bool {
         match shortage {
-            Shortage::Quota => self.store.drain(&self.engine.host) > 0,
+            Shortage::Quota => self.store.drain(&self.engine.host, Patience::Waits) > 0,
             Shortage::Memory => self.engine.relinquish(ROOM) > 0,
             Shortage::Full => false,
         }

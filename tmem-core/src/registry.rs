@@ -10,7 +10,7 @@ use crate::engine::{ClientId, Engine, Error, SHARED_POOLS, Uuid};
 use crate::frame::{Frames, InFrame, Shortage};
 use crate::host::Host;
 use crate::stats::PoolStats;
-use crate::store::{Cell, Store};
+use crate::store::{Cell, Patience, Store};
 use crate::table::Table;
 
 /// Users of one shared pool at most.
@@ -256,14 +256,14 @@ impl<H: Host> Registry<H> {
     }
 
     /// Evicts from whoever should give first; says how many frames the host got back, or `None` if there is nothing left to
-    /// evict and nothing was given back.
-    pub(crate) fn evict(&self, engine: &Engine<H>, wanted: u64) -> Option<u64> {
+    /// evict and nothing was given back, or it can't be had with that patience.
+    pub(crate) fn evict(&self, engine: &Engine<H>, wanted: u64, patience: Patience) -> Option<u64> {
         let cx = engine.context_for(ClientId(0));
         let Some(victim) = self.victim(cx.now) else {
             let drained = self
                 .bodies()
                 .flat_map(|body| body.all_stores())
-                .map(|store| store.drain(cx.host))
+                .map(|store| store.drain(cx.host, patience))
                 .sum();
             return (drained > 0).then_some(drained);
         };
@@ -272,12 +272,16 @@ impl<H: Host> Registry<H> {
             let Some(cell) = oldest(victim, cx.now) else {
                 break;
             };
-            cell.with(|shard| {
+            let step = cell.with_patience(patience, |shard| {
                 let before = shard.frames.held();
                 shard.evict(&cx);
                 shard.drain(cx.host);
-                freed += u64::from(before.saturating_sub(shard.frames.held()));
+                u64::from(before.saturating_sub(shard.frames.held()))
             });
+            let Some(step) = step else {
+                return (freed > 0).then_some(freed);
+            };
+            freed += step;
             if freed >= wanted {
                 break;
             }

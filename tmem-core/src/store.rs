@@ -28,6 +28,38 @@ use crate::stats::PoolStats;
 /// Shards of one store at most.
 const SHARDS: usize = 64;
 
+/// How long to wait for a lock.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience {
+    /// Until it is there.
+    Waits,
+    /// Not much longer than an operation takes: for a caller that may hold what the lock's holder waits for.
+    GivesUp,
+}
+
+impl Patience {
+    /// Looks at a lock before giving up.
+    const LOOKS: u32 = 1 << 14;
+
+    /// Takes a lock.
+    pub(crate) fn wait<G>(
+        self,
+        lock: impl FnOnce() -> G,
+        try_lock: impl Fn() -> Option<G>,
+    ) -> Option<G> {
+        match self {
+            Self::Waits => Some(lock()),
+            Self::GivesUp => (0..Self::LOOKS).find_map(|_| {
+                let guard = try_lock();
+                if guard.is_none() {
+                    core::hint::spin_loop();
+                }
+                guard
+            }),
+        }
+    }
+}
+
 pub(crate) struct Cell<H: Host> {
     pages: [AtomicU32; POOLS_PER_CLIENT],
     frames: AtomicU32,
@@ -52,7 +84,24 @@ impl<H: Host> Cell<H> {
 
     /// Works on the shard, and publishes what became of it.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Shard<H>) -> R) -> R {
-        let mut shard: TicketMutexGuard<'_, _> = self.shard.lock();
+        self.work(self.shard.lock(), work)
+    }
+
+    /// As [`Cell::with`], if the shard is to be had with that patience.
+    pub(crate) fn with_patience<R>(
+        &self,
+        patience: Patience,
+        work: impl FnOnce(&mut Shard<H>) -> R,
+    ) -> Option<R> {
+        let shard = patience.wait(|| self.shard.lock(), || self.shard.try_lock())?;
+        Some(self.work(shard, work))
+    }
+
+    fn work<R>(
+        &self,
+        mut shard: TicketMutexGuard<'_, Shard<H>>,
+        work: impl FnOnce(&mut Shard<H>) -> R,
+    ) -> R {
         let result = work(&mut shard);
         for (pool, pages) in self.pages.iter().enumerate() {
             publish(pages, shard.pages_of(pool as u8));
@@ -197,9 +246,10 @@ impl<H: Host> Store<H> {
     }
 
     /// Gives spare frames back to the host; says how many.
-    pub(crate) fn drain(&self, host: &H) -> u64 {
+    pub(crate) fn drain(&self, host: &H, patience: Patience) -> u64 {
         self.cells()
-            .map(|cell| u64::from(cell.with(|shard| shard.drain(host))))
+            .filter_map(|cell| cell.with_patience(patience, |shard| shard.drain(host)))
+            .map(u64::from)
             .sum()
     }
 }
