@@ -15,17 +15,40 @@
 #include <xen/tmem-rs.h>
 
 /*
+ * Pages that tmem has and no domain is charged for: those of ephemeral pages,
+ * and a few that stay.  Changes next to heap_lock only, or where a page_alloc_lock
+ * is taken, so that one counter for all CPUs costs nothing more.
+ */
+static long uncharged;
+
+unsigned long tmem_cached(void)
+{
+    return max(ACCESS_ONCE(uncharged), 0L);
+}
+
+static void count(long pages)
+{
+    arch_fetch_and_add(&uncharged, pages);
+}
+
+/*
  * Allocations do not scrub: the library never shows a guest bytes that it did
  * not write to the frame itself.  Freeing marks the frame for scrubbing.
  */
 
 void *tmem_host_alloc_metadata(void)
 {
-    return alloc_xenheap_page();
+    void *frame = alloc_xenheap_page();
+
+    if ( frame )
+        count(1);
+
+    return frame;
 }
 
 void tmem_host_free_metadata(void *frame)
 {
+    count(-1);
     free_xenheap_page(frame);
 }
 
@@ -33,11 +56,17 @@ uint64_t tmem_host_alloc_data(void)
 {
     struct page_info *page = alloc_domheap_pages(NULL, 0, MEMF_no_scrub);
 
-    return mfn_x(page ? page_to_mfn(page) : INVALID_MFN);
+    if ( !page )
+        return mfn_x(INVALID_MFN);
+
+    count(1);
+
+    return mfn_x(page_to_mfn(page));
 }
 
 void tmem_host_free_data(uint64_t mfn)
 {
+    count(-1);
     free_domheap_page(mfn_to_page(_mfn(mfn)));
 }
 
@@ -62,7 +91,10 @@ bool tmem_host_charge(void *domain, uint32_t frames)
     used = domain_tot_pages(d) + domain_tmem_frames(d);
     fits = used <= d->max_pages && frames <= d->max_pages - used;
     if ( fits )
+    {
         atomic_add(frames, &d->tmem.frames);
+        count(-(long)frames);
+    }
 
     spin_unlock(&d->page_alloc_lock);
 
@@ -78,6 +110,7 @@ void tmem_host_uncharge(void *domain, uint32_t frames)
     struct domain *d = domain;
 
     atomic_sub(frames, &d->tmem.frames);
+    count(frames);
 }
 
 int tmem_host_copy_in(void *to, uint64_t cmfn)

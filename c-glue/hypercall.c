@@ -6,6 +6,7 @@
 
 #include <xen/cpu.h>
 #include <xen/errno.h>
+#include <xen/event.h>
 #include <xen/guest_access.h>
 #include <xen/hypercall.h>
 #include <xen/init.h>
@@ -15,6 +16,9 @@
 #include <xen/sched.h>
 #include <xen/tmem.h>
 #include <xen/vmap.h>
+#include <xsm/xsm.h>
+
+#include "inside.h"
 
 /* How many frames to ask for when an allocation of one would fail. */
 #define RELINQUISH_BATCH 32
@@ -28,11 +32,7 @@ boolean_param("tmem_compress", opt_tmem_compress);
 static bool __initdata opt_tmem_dedup;
 boolean_param("tmem_dedup", opt_tmem_dedup);
 
-/*
- * Set while this CPU runs the library, which takes locks of its own: an
- * allocation from inside it must not enter it again.
- */
-static DEFINE_PER_CPU(bool, inside);
+DEFINE_PER_CPU(bool, tmem_inside);
 
 static DEFINE_PER_CPU(void *, scratch);
 
@@ -65,13 +65,17 @@ static long serve(XEN_GUEST_HANDLE_PARAM(void) arg, bool compat)
     if ( !opt_tmem )
         return -ENODEV;
 
+    rc = xsm_tmem_op(XSM_HOOK);
+    if ( rc )
+        return rc;
+
     if ( guest_handle_is_null(arg) ||
          copy_from_guest(op, guest_handle_cast(arg, char), compat ? 52 : 56) )
         return -EFAULT;
 
-    this_cpu(inside) = true;
+    this_cpu(tmem_inside) = true;
     rc = tmem_rs_op(&d->tmem.guest, op, compat);
-    this_cpu(inside) = false;
+    this_cpu(tmem_inside) = false;
 
     if ( rc == -ERESTART )
         rc = hypercall_create_continuation(__HYPERVISOR_tmem_op, "h", arg);
@@ -102,12 +106,16 @@ int tmem_domain_teardown(struct domain *d)
 {
     bool done;
 
+    /* From here on, no control operation makes a client or holds on to one. */
+    ASSERT(d->is_dying);
+    tmem_control_barrier();
+
     if ( !d->tmem.guest.client )
         return 0;
 
-    this_cpu(inside) = true;
+    this_cpu(tmem_inside) = true;
     done = tmem_rs_client_destroy(&d->tmem.guest);
-    this_cpu(inside) = false;
+    this_cpu(tmem_inside) = false;
 
     return done ? 0 : -ERESTART;
 }
@@ -116,15 +124,42 @@ bool tmem_relinquish(void)
 {
     bool freed;
 
-    if ( !opt_tmem || system_state < SYS_STATE_active || this_cpu(inside) ||
+    /*
+     * Interrupts may have come to a CPU that holds a lock of the library, and
+     * with them off a wait for one could be a wait for an answer from here.
+     */
+    if ( !opt_tmem || system_state < SYS_STATE_active || this_cpu(tmem_inside) ||
          in_irq() || !local_irq_is_enabled() )
         return false;
 
-    this_cpu(inside) = true;
+    this_cpu(tmem_inside) = true;
     freed = tmem_rs_relinquish(RELINQUISH_BATCH);
-    this_cpu(inside) = false;
+    this_cpu(tmem_inside) = false;
 
     return freed;
+}
+
+uint64_t tmem_freeable(void)
+{
+    return opt_tmem ? tmem_rs_freeable() : 0;
+}
+
+int tmem_make_room(unsigned long pages)
+{
+    uint64_t free, claimed;
+
+    get_outstanding_claims(&free, &claimed);
+    if ( free + tmem_freeable() < claimed + pages )
+        return 0;
+
+    while ( free < claimed + pages && tmem_relinquish() )
+    {
+        if ( hypercall_preempt_check() )
+            return -ERESTART;
+        get_outstanding_claims(&free, &claimed);
+    }
+
+    return 0;
 }
 
 static int cf_check cpu_callback(
@@ -178,6 +213,7 @@ static int __init cf_check tmem_init(void)
         config.seed[i] = ((uint64_t)get_random() << 32) | get_random();
 
     tmem_rs_init(&config);
+    tmem_control_init();
 
     printk(XENLOG_INFO "tmem: on, compression %s, deduplication %s\n",
            config.compress ? "on" : "off", config.dedup ? "on" : "off");

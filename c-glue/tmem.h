@@ -8,6 +8,10 @@
 #include <xen/types.h>
 
 struct domain;
+struct xen_sysctl_tmem_op;
+
+/* The largest allocation that tmem is asked to make room for. */
+#define TMEM_MAX_ORDER 3
 
 #ifdef CONFIG_TMEM
 
@@ -37,11 +41,32 @@ int tmem_domain_teardown(struct domain *d);
  */
 bool tmem_relinquish(void);
 
+/*
+ * Pages that tmem could give back.  Takes locks that are held while pages are
+ * freed, so not for callers that hold heap_lock: they have tmem_cached().
+ */
+uint64_t tmem_freeable(void);
+
+/* About as many, and for any caller. */
+unsigned long tmem_cached(void);
+
+/*
+ * Has tmem give back what is missing for that many pages to be free and not
+ * claimed, unless that can't be reached.  Returns 0 or -ERESTART.
+ */
+int tmem_make_room(unsigned long pages);
+
+/* XEN_SYSCTL_tmem_op.  -ERESTART: there is more to do. */
+long tmem_control(const struct xen_sysctl_tmem_op *op);
+
 #else /* !CONFIG_TMEM */
 
 static inline void tmem_domain_init(struct domain *d) {}
 static inline int tmem_domain_teardown(struct domain *d) { return 0; }
 static inline bool tmem_relinquish(void) { return false; }
+static inline uint64_t tmem_freeable(void) { return 0; }
+static inline unsigned long tmem_cached(void) { return 0; }
+static inline int tmem_make_room(unsigned long pages) { return 0; }
 
 #endif /* CONFIG_TMEM */
 

@@ -18,7 +18,7 @@ use crate::xen::{Account, Xen};
 pub const OFF: i64 = Errno::NoDevice.returned();
 
 /// What a long command returns until it is done; C makes a continuation of it.
-const MORE: i64 = Errno::Restart.returned();
+pub const MORE: i64 = Errno::Restart.returned();
 
 const_assert_eq!(POOLS_PER_CLIENT as u32, hypercall_abi::POOLS_PER_CLIENT);
 
@@ -56,8 +56,8 @@ impl Guest<'_> {
         (!raw.is_null()).then(|| unsafe { Client::borrow_raw(raw.cast_const().cast()) })
     }
 
-    /// The domain's client, made now if this is its first pool.
-    fn client_or_new(&self, engine: &Engine<Xen>) -> Result<ManuallyDrop<Client<Xen>>, Error> {
+    /// The domain's client, made now if there is none.
+    pub fn client_or_new(&self, engine: &Engine<Xen>) -> Result<ManuallyDrop<Client<Xen>>, Error> {
         if let Some(client) = self.client() {
             return Ok(client);
         }
@@ -89,7 +89,7 @@ impl Guest<'_> {
     /// Takes everything of the domain away; `More`: call again.
     ///
     /// # Safety
-    /// No other call of this domain runs meanwhile.
+    /// No other call of this domain, or about it, runs meanwhile.
     pub unsafe fn destroy(&self, engine: &Engine<Xen>) -> Progress {
         let Some(client) = self.client() else {
             return Progress::Done;
@@ -197,7 +197,7 @@ fn kind(kind: hypercall_abi::PoolKind) -> PoolKind {
 }
 
 /// The engine's word for a pool of the ABI's.
-fn pool(id: hypercall_abi::PoolId) -> Result<PoolId, Error> {
+pub fn pool(id: hypercall_abi::PoolId) -> Result<PoolId, Error> {
     PoolId::new(id.get()).ok_or(Error::NoPool)
 }
 
@@ -208,7 +208,8 @@ fn done_or_more(progress: Progress) -> i64 {
     }
 }
 
-fn errno(error: Error) -> Errno {
+/// What a guest or the administrator sees of it.
+pub fn errno(error: Error) -> Errno {
     match error {
         Error::NoPool => Errno::NoDevice,
         Error::TooManyPools => Errno::NotPermitted,

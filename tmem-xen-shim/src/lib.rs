@@ -6,7 +6,8 @@
 //! `tmem-core`. Its principles:
 //!
 //! - **C passes bytes, Rust reads them.** A guest's structure is copied once by C and parsed once by `hypercall-abi`.
-//! - **One return value, one place.** Every number that a guest can see is chosen in `hypercall.rs`.
+//! - **One return value, one place.** Every number that a guest can see is chosen in `hypercall.rs`, every one that the
+//!   administrator can see in `control.rs`.
 //! - **It never panics.** There is no path from an export to the panic handler; a check of the linked library shows it.
 //!
 //! Cbindgen makes the C header from these sources and `cbindgen.toml`: the exports, and the `tmem_host_*` functions as Rust
@@ -24,7 +25,10 @@
 extern crate std;
 
 mod boot;
+mod console;
+mod control;
 mod hypercall;
+mod list;
 mod xen;
 
 use core::ffi::c_void;
@@ -32,13 +36,19 @@ use core::mem::{offset_of, size_of};
 
 use static_assertions::const_assert_eq;
 use tmem_core::compress::Scratch;
-use tmem_core::{Config, Engine, Progress};
+use tmem_core::{Config, Count, Engine, Progress};
 
 use boot::Boot;
-use xen::Xen;
+use xen::{Counter, Xen};
 
 /// The one store of this hypervisor, from `tmem_rs_init` on.
 static ENGINE: Boot<Engine<Xen>> = Boot::new();
+
+/// Frames given back to Xen's allocator for the asking.
+static RELINQUISHED: Counter = Counter::new();
+
+/// Times that it asked.
+static RELINQUISHES: Counter = Counter::new();
 
 /// What the administrator and chance decide at boot.
 #[repr(C)]
@@ -62,6 +72,32 @@ pub struct tmem_rs_guest {
     pub domid: u16,
     /// Its vCPUs: as many may call at once.
     pub vcpus: u32,
+}
+
+/// Figures of the whole store; those of events count from boot.
+#[repr(C)]
+#[derive(Default)]
+pub struct tmem_rs_figures {
+    /// Domains that use tmem.
+    pub clients: u64,
+    /// Their pools.
+    pub pools: u64,
+    /// Pages in those.
+    pub pages: u64,
+    /// Frames of ephemeral pages, metadata included.
+    pub ephemeral_frames: u64,
+    /// Frames of persistent pages, metadata included.
+    pub persistent_frames: u64,
+    /// Frames that `tmem_rs_relinquish` could give back.
+    pub freeable_frames: u64,
+    /// Puts asked for.
+    pub puts: u64,
+    /// Gets asked for.
+    pub gets: u64,
+    /// Gets that found their page.
+    pub hits: u64,
+    /// Pages evicted.
+    pub evicted: u64,
 }
 
 const_assert_eq!(offset_of!(tmem_rs_guest, domid), 16);
@@ -118,7 +154,7 @@ pub unsafe extern "C" fn tmem_rs_op(
 /// Takes everything of a dead domain away. False: call again.
 ///
 /// # Safety
-/// `guest` outlives the call, and no other call with it runs meanwhile.
+/// `guest` outlives the call, and no other call with it runs meanwhile, `tmem_rs_control` included.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tmem_rs_client_destroy(guest: *mut tmem_rs_guest) -> bool {
     let Some(engine) = ENGINE.get() else {
@@ -128,16 +164,82 @@ pub unsafe extern "C" fn tmem_rs_client_destroy(guest: *mut tmem_rs_guest) -> bo
     unsafe { hypercall::Guest::new(guest).destroy(engine) == Progress::Done }
 }
 
-/// Gives up to `frames` frames of ephemeral pages back to Xen's heap; returns how many.
+/// Gives up to `frames` frames of ephemeral pages back to Xen's heap; returns how many. The caller may hold any lock that
+/// Xen allows around an allocation.
 #[unsafe(no_mangle)]
 pub extern "C" fn tmem_rs_relinquish(frames: u64) -> u64 {
-    ENGINE.get().map_or(0, |engine| engine.relinquish(frames))
+    let freed = ENGINE
+        .get()
+        .map_or(0, |engine| engine.relinquish_soon(frames));
+    RELINQUISHES.add(1);
+    RELINQUISHED.add(freed);
+    freed
 }
 
 /// How many frames `tmem_rs_relinquish` could give back.
 #[unsafe(no_mangle)]
 pub extern "C" fn tmem_rs_freeable() -> u64 {
     ENGINE.get().map_or(0, Engine::freeable)
+}
+
+/// Does what the administrator's `struct xen_sysctl_tmem_op` asks and returns what the sysctl is to return, or -ERESTART:
+/// there is more to do, so C makes a hypercall continuation with the same argument.
+///
+/// # Safety
+/// `op` points to a private copy of the structure, 56 bytes. `guest`, if not NULL, belongs to the domain that the structure
+/// names; it outlives the call, and its client is not destroyed meanwhile. `buffer` is what `tmem_host_copy_from_caller`
+/// and `tmem_host_copy_to_caller` take.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tmem_rs_control(
+    op: *const c_void,
+    guest: *mut tmem_rs_guest,
+    buffer: *const c_void,
+) -> i64 {
+    let Some(engine) = ENGINE.get() else {
+        return hypercall::OFF;
+    };
+    // SAFETY: the caller's promises.
+    unsafe {
+        let guest = (!guest.is_null()).then(|| hypercall::Guest::new(guest));
+        control::answer(engine, guest.as_ref(), op, control::Buffer::new(buffer))
+    }
+}
+
+/// Fills `figures` in.
+///
+/// # Safety
+/// `figures` points to a `tmem_rs_figures` that nobody else uses meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tmem_rs_figures(figures: *mut tmem_rs_figures) {
+    let now = ENGINE
+        .get()
+        .map_or_else(tmem_rs_figures::default, |engine| {
+            let stats = engine.stats();
+            tmem_rs_figures {
+                clients: stats.clients.into(),
+                pools: stats.pools.into(),
+                pages: stats.pages,
+                ephemeral_frames: stats.ephemeral_frames,
+                persistent_frames: stats.persistent_frames,
+                freeable_frames: engine.freeable(),
+                puts: stats.past.get(Count::Put),
+                gets: stats.past.get(Count::Get),
+                hits: stats.past.get(Count::Hit),
+                evicted: stats.past.get(Count::Evicted),
+            }
+        });
+    // SAFETY: the caller's promise.
+    unsafe { figures.write(now) }
+}
+
+/// Prints statistics with `tmem_host_print`: a few pages at most.
+#[unsafe(no_mangle)]
+pub extern "C" fn tmem_rs_summary() {
+    if let Some(engine) = ENGINE.get() {
+        let mut text = list::Text::new(console::Console::new());
+        list::everything(&mut text, engine, true);
+        text.end();
+    }
 }
 
 /// Never reached; stops the hypervisor with a trace, as Xen's own BUG() does, if it ever is.

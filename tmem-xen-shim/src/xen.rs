@@ -3,6 +3,7 @@
 
 use core::ffi::{c_int, c_void};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use hypercall_abi::GuestFrame;
 use tmem_core::compress::Scratch;
@@ -10,6 +11,40 @@ use tmem_core::{BadFrame, FrameBytes, FrameNumber, Host};
 
 /// What C answers, in place of a frame number, when it has none.
 const NO_FRAME: u64 = u64::MAX;
+
+/// Counts of what should be rare, or takes a lock of all CPUs' anyway: shared by them.
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What C could not do.
+pub struct Failed {
+    /// Copies from or to a guest's frame.
+    pub copies: Counter,
+    /// Allocations of a metadata frame.
+    pub metadata: Counter,
+    /// Allocations of a data frame.
+    pub data: Counter,
+}
+
+/// Since boot.
+pub static FAILED: Failed = Failed {
+    copies: Counter::new(),
+    metadata: Counter::new(),
+    data: Counter::new(),
+};
 
 // The C header is generated from these declarations too.
 unsafe extern "C" {
@@ -68,7 +103,11 @@ unsafe impl Host for Xen {
 
     fn alloc_metadata(&self) -> Option<NonNull<FrameBytes>> {
         // SAFETY: no conditions.
-        NonNull::new(unsafe { tmem_host_alloc_metadata() }.cast())
+        let frame = NonNull::new(unsafe { tmem_host_alloc_metadata() }.cast());
+        if frame.is_none() {
+            FAILED.metadata.add(1);
+        }
+        frame
     }
 
     unsafe fn free_metadata(&self, frame: NonNull<FrameBytes>) {
@@ -79,7 +118,11 @@ unsafe impl Host for Xen {
     fn alloc_data(&self) -> Option<FrameNumber> {
         // SAFETY: no conditions.
         let mfn = unsafe { tmem_host_alloc_data() };
-        (mfn != NO_FRAME).then_some(FrameNumber(mfn))
+        if mfn == NO_FRAME {
+            FAILED.data.add(1);
+            return None;
+        }
+        Some(FrameNumber(mfn))
     }
 
     unsafe fn free_data(&self, frame: FrameNumber) {
@@ -135,5 +178,9 @@ unsafe impl Host for Xen {
 
 /// C's answer to a copy: 0, or a negative error number.
 fn copied(answer: c_int) -> Result<(), BadFrame> {
-    if answer == 0 { Ok(()) } else { Err(BadFrame) }
+    if answer == 0 {
+        return Ok(());
+    }
+    FAILED.copies.add(1);
+    Err(BadFrame)
 }

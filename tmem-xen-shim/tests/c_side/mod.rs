@@ -10,10 +10,11 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 
+use hypercall_abi::sysctl::SysctlOp;
 use hypercall_abi::{CompatOp, NativeOp};
 use tmem_xen_shim::{
-    tmem_rs_client_destroy, tmem_rs_config, tmem_rs_guest, tmem_rs_init, tmem_rs_op,
-    tmem_rs_scratch_size,
+    tmem_rs_client_destroy, tmem_rs_config, tmem_rs_control, tmem_rs_guest, tmem_rs_init,
+    tmem_rs_op, tmem_rs_scratch_size,
 };
 use zerocopy::{Immutable, IntoBytes};
 
@@ -157,12 +158,124 @@ impl Domain {
         }
     }
 
+    /// Its number.
+    pub fn id(&self) -> u16 {
+        let guest = self.guest.lock().unwrap().0;
+        // SAFETY: a live guest, whose number never changes.
+        unsafe { (*guest).domid }
+    }
+
+    /// The sysctl about this domain, with its continuations, and how many those were. `buffer` is all of the caller's memory
+    /// that there is.
+    pub fn control(&self, op: &SysctlOp, buffer: &mut [u8]) -> (i64, u32) {
+        let guest = self.guest.lock().unwrap().0;
+        control(guest, op, buffer)
+    }
+
     /// The domain's death.
     pub fn destroy(&self) {
         let guest = self.guest.lock().unwrap().0;
         // SAFETY: a live guest; tests destroy a domain when its calls are over.
         while !unsafe { tmem_rs_client_destroy(guest) } {}
     }
+}
+
+/// The sysctl about all domains, or about one that is not there.
+pub fn control_of_none(op: &SysctlOp, buffer: &mut [u8]) -> (i64, u32) {
+    control(ptr::null_mut(), op, buffer)
+}
+
+fn control(guest: *mut tmem_rs_guest, op: &SysctlOp, buffer: &mut [u8]) -> (i64, u32) {
+    let op = op.as_bytes().to_vec();
+    let handle = Buffer {
+        start: buffer.as_mut_ptr(),
+        length: buffer.len(),
+    };
+    let mut continuations = 0;
+    loop {
+        // SAFETY: a whole structure, a guest that stays or none, and what our copy functions take.
+        let rc = unsafe {
+            tmem_rs_control(
+                op.as_ptr().cast(),
+                guest,
+                (&raw const handle).cast::<c_void>(),
+            )
+        };
+        if rc != -85 {
+            return (rc, continuations);
+        }
+        continuations += 1;
+    }
+}
+
+/// What was printed on the console.
+pub fn printed() -> String {
+    String::from_utf8(PRINTED.lock().unwrap().clone()).unwrap()
+}
+
+static PRINTED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// A caller's buffer.
+struct Buffer {
+    start: *mut u8,
+    length: usize,
+}
+
+impl Buffer {
+    /// Where that part of it is, if it is all there.
+    fn part(&self, offset: usize, bytes: usize) -> Option<*mut u8> {
+        let end = offset.checked_add(bytes)?;
+        (end <= self.length).then(|| self.start.wrapping_add(offset))
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tmem_host_copy_from_caller(
+    to: *mut c_void,
+    buffer: *const c_void,
+    offset: usize,
+    bytes: usize,
+) -> c_int {
+    // SAFETY: from `control`, which is still running.
+    match unsafe { &*buffer.cast::<Buffer>() }.part(offset, bytes) {
+        Some(from) => {
+            // SAFETY: `from` is a part of the caller's memory, `to` writable.
+            unsafe { ptr::copy_nonoverlapping(from, to.cast(), bytes) };
+            0
+        }
+        None => -14,
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tmem_host_copy_to_caller(
+    buffer: *const c_void,
+    offset: usize,
+    from: *const c_void,
+    bytes: usize,
+) -> c_int {
+    // SAFETY: from `control`, which is still running.
+    match unsafe { &*buffer.cast::<Buffer>() }.part(offset, bytes) {
+        Some(to) => {
+            // SAFETY: `to` is a part of the caller's memory, `from` readable.
+            unsafe { ptr::copy_nonoverlapping(from.cast(), to, bytes) };
+            0
+        }
+        None => -14,
+    }
+}
+
+// There is always something more urgent.
+#[unsafe(no_mangle)]
+extern "C" fn tmem_host_preempt() -> bool {
+    true
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tmem_host_print(text: *const c_void, bytes: usize) {
+    // SAFETY: that many bytes of text.
+    let text = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), bytes) };
+    PRINTED.lock().unwrap().extend_from_slice(text);
 }
 
 impl Drop for Domain {

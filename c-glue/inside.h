@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What tmem's own files share.
+ */
+#ifndef __TMEM_INSIDE_H__
+#define __TMEM_INSIDE_H__
+
+#include <xen/percpu.h>
+
+/*
+ * Set while this CPU runs the library, which takes locks of its own: an
+ * allocation from inside it must not enter it again.
+ */
+DECLARE_PER_CPU(bool, tmem_inside);
+
+void tmem_control_init(void);
+
+/* Waits for the control operation under way, if any. */
+void tmem_control_barrier(void);
+
+#endif /* __TMEM_INSIDE_H__ */

@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the administrator asks, and what comes back.
+
+use core::ffi::{c_int, c_void};
+
+use hypercall_abi::sysctl::{
+    ClientFlags, ClientInfo, PageHandle, PoolInfo, PoolInfoFlags, SysctlOp,
+};
+use hypercall_abi::{
+    Clients, Control, DONE, DomainId, Errno, NOTHING_THERE, POOLS_PER_CLIENT, PageAddress,
+    SPEC_VERSION,
+};
+use tmem_core::{
+    BadFrame, Client, ClientId, Engine, Error, FRAME_BYTES, Handle, Oid, PoolId, PoolKind,
+    Progress, SaveError,
+};
+use zerocopy::byteorder::little_endian::U64;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::hypercall::{Guest, MORE, errno, pool};
+use crate::list::{self, Text};
+use crate::xen::Xen;
+
+/// KiB in a frame.
+const FRAME_KIB: u64 = FRAME_BYTES as u64 / 1024;
+
+/// Frames in a MiB.
+const MIB_FRAMES: u64 = (1 << 20) / FRAME_BYTES as u64;
+
+/// Frames given back between two looks at whether the CPU is wanted elsewhere.
+const FLUSH_STEP: u64 = 64;
+
+/// A cap that is none.
+const NO_CAP: u64 = u64::MAX;
+
+// The C header is generated from these declarations too.
+unsafe extern "C" {
+    fn tmem_host_copy_from_caller(
+        to: *mut c_void,
+        buffer: *const c_void,
+        offset: usize,
+        bytes: usize,
+    ) -> c_int;
+    fn tmem_host_copy_to_caller(
+        buffer: *const c_void,
+        offset: usize,
+        from: *const c_void,
+        bytes: usize,
+    ) -> c_int;
+    fn tmem_host_preempt() -> bool;
+}
+
+/// The caller's buffer: C's handle for it. Nothing is known of what it names, so each copy may fail.
+#[derive(Clone, Copy)]
+pub struct Buffer(*const c_void);
+
+impl Buffer {
+    /// # Safety
+    /// `handle` is what C's copy functions take, for as long as this is used.
+    pub unsafe fn new(handle: *const c_void) -> Self {
+        Self(handle)
+    }
+
+    /// Copies the bytes of `to` from that offset of the buffer.
+    fn read_into(self, offset: usize, to: &mut [u8]) -> Result<(), Errno> {
+        // SAFETY: `to` is writable; C checks the caller's side.
+        let answer =
+            unsafe { tmem_host_copy_from_caller(to.as_mut_ptr().cast(), self.0, offset, to.len()) };
+        copied(answer)
+    }
+
+    /// The value number `number` of an array in the buffer.
+    fn read<T: FromBytes + IntoBytes>(self, number: usize) -> Result<T, Errno> {
+        let mut value = T::new_zeroed();
+        self.read_into(number.wrapping_mul(size_of::<T>()), value.as_mut_bytes())?;
+        Ok(value)
+    }
+
+    /// Copies bytes to that offset of the buffer.
+    pub fn write_bytes(self, offset: usize, from: &[u8]) -> Result<(), Errno> {
+        // SAFETY: `from` is readable; C checks the caller's side.
+        let answer =
+            unsafe { tmem_host_copy_to_caller(self.0, offset, from.as_ptr().cast(), from.len()) };
+        copied(answer)
+    }
+
+    /// Writes the value number `number` of an array.
+    fn write<T: IntoBytes + Immutable>(self, number: usize, value: &T) -> Result<(), Errno> {
+        self.write_bytes(number.wrapping_mul(size_of::<T>()), value.as_bytes())
+    }
+}
+
+/// C's answer to a copy: 0, or a negative error number.
+fn copied(answer: c_int) -> Result<(), Errno> {
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(Errno::Fault)
+    }
+}
+
+/// The request in the administrator's structure, done; what the sysctl returns, or -ERESTART.
+///
+/// # Safety
+/// `op` points to C's copy of the structure, 56 bytes.
+pub unsafe fn answer(
+    engine: &Engine<Xen>,
+    guest: Option<&Guest<'_>>,
+    op: *const c_void,
+    buffer: Buffer,
+) -> i64 {
+    // SAFETY: the caller's promise; the structure needs no alignment.
+    let op = unsafe { &*op.cast::<SysctlOp>() };
+    match Control::parse(op) {
+        Ok(control) => Call {
+            engine,
+            guest,
+            buffer,
+        }
+        .serve(control)
+        .unwrap_or_else(Errno::returned),
+        Err(refusal) => refusal.errno().returned(),
+    }
+}
+
+struct Call<'a> {
+    engine: &'a Engine<Xen>,
+    /// The domain that the request names, if it lives.
+    guest: Option<&'a Guest<'a>>,
+    buffer: Buffer,
+}
+
+impl Call<'_> {
+    fn serve(&self, control: Control) -> Result<i64, Errno> {
+        let engine = self.engine;
+        match control {
+            Control::Freeze { clients, frozen } => {
+                self.each(clients, |client| engine.set_frozen(client, frozen))
+            }
+            Control::Destroy(clients) => self.destroy(clients),
+            Control::Flush { kib } => Ok(self.flush(kib)),
+            Control::List {
+                clients,
+                long,
+                room,
+            } => self.list(clients, long, room),
+            Control::GetClientInfo(client) => self.with(client, |client| self.client_info(client)),
+            Control::SetClientInfo(clients) => self.set_client_info(clients),
+            Control::GetPools { client, room } => {
+                self.with(client, |client| self.pools(client, room))
+            }
+            Control::SetPools { count, .. } => {
+                self.with_or_new(|client| self.set_pools(client, count))
+            }
+            Control::SetAuth { count, .. } => {
+                self.with_or_new(|client| self.authorise(client, count))
+            }
+            Control::Freeable => Ok((engine.freeable() / MIB_FRAMES).cast_signed()),
+            Control::SaveBegin { client, live } => self.with(client, |client| {
+                engine.save_begin(client, live).map_err(save_errno)?;
+                Ok(0)
+            }),
+            Control::SaveNextPage(client) => self.with(client, |client| self.save_page(client)),
+            Control::SaveNextInvalidated(client) => self.with(client, |client| {
+                match engine.save_next_invalidated(client).map_err(save_errno)? {
+                    Some(handle) => self.buffer.write(0, &wire(handle)).map(|()| DONE),
+                    None => Ok(NOTHING_THERE),
+                }
+            }),
+            Control::SaveEnd(client) => self.with(client, |client| {
+                engine.save_end(client).map_err(save_errno)?;
+                Ok(0)
+            }),
+            Control::RestoreBegin(_) => {
+                self.with_or_new(|client| match engine.client_info(client).pools {
+                    0 => Ok(0),
+                    _ => Err(Errno::Exists),
+                })
+            }
+            Control::RestorePutPage(client, page) => self.with(client, |client| {
+                let fetch = |bytes: &mut tmem_core::FrameBytes| {
+                    self.buffer.read_into(0, &mut bytes.0).map_err(|_| BadFrame)
+                };
+                engine
+                    .restore_page(client, handle(page).map_err(errno)?, fetch)
+                    .map_err(errno)?;
+                Ok(DONE)
+            }),
+            Control::RestoreFlushPage(client, page) => self.with(client, |client| {
+                engine
+                    .restore_flush(client, handle(page).map_err(errno)?)
+                    .map_err(errno)?;
+                Ok(DONE)
+            }),
+            Control::GetCap(client) => self.with(client, |client| {
+                let cap = engine.client_info(client).cap.unwrap_or(NO_CAP);
+                self.buffer.write(0, &U64::new(cap))?;
+                Ok(0)
+            }),
+            Control::SetCap(_) => self.with_or_new(|client| {
+                let cap = self.buffer.read::<U64>(0)?.get();
+                engine.set_cap(client, (cap != NO_CAP).then_some(cap));
+                Ok(0)
+            }),
+        }
+    }
+
+    /// Works on the client of that domain.
+    fn with(
+        &self,
+        domain: DomainId,
+        work: impl FnOnce(&Client<Xen>) -> Result<i64, Errno>,
+    ) -> Result<i64, Errno> {
+        let client = self
+            .engine
+            .find_client(ClientId(domain.0))
+            .ok_or(Errno::NotFound)?;
+        let result = work(&client);
+        self.engine.release(client);
+        result
+    }
+
+    /// Works on the client of the domain named, made now if it is not there.
+    fn with_or_new(
+        &self,
+        work: impl FnOnce(&Client<Xen>) -> Result<i64, Errno>,
+    ) -> Result<i64, Errno> {
+        let guest = self.guest.ok_or(Errno::NotFound)?;
+        let client = guest.client_or_new(self.engine).map_err(errno)?;
+        work(&client)
+    }
+
+    /// Does something with each of them.
+    fn each(&self, clients: Clients, mut work: impl FnMut(&Client<Xen>)) -> Result<i64, Errno> {
+        match clients {
+            Clients::All => {
+                self.engine.for_each_client(work);
+                Ok(0)
+            }
+            Clients::One(domain) => self.with(domain, |client| {
+                work(client);
+                Ok(0)
+            }),
+        }
+    }
+
+    /// Destroys pools for as long as the CPU has nothing more urgent to do.
+    fn destroy(&self, clients: Clients) -> Result<i64, Errno> {
+        let mut more = false;
+        self.each(clients, |client| {
+            for pool in PoolId::all() {
+                while !more && self.engine.destroy_pool(client, pool) == Ok(Progress::More) {
+                    more = preempted();
+                }
+            }
+        })?;
+        Ok(if more { MORE } else { 0 })
+    }
+
+    /// Gives frames back for as long as the CPU has nothing more urgent to do; how many KiB it got to.
+    fn flush(&self, kib: u32) -> i64 {
+        let wanted = u64::from(kib).div_ceil(FRAME_KIB);
+        let mut freed = 0;
+        while freed < wanted {
+            let step = self.engine.relinquish(FLUSH_STEP.min(wanted - freed));
+            freed += step;
+            if step == 0 || preempted() {
+                break;
+            }
+        }
+        freed.saturating_mul(FRAME_KIB).cast_signed()
+    }
+
+    fn list(&self, clients: Clients, long: bool, room: u32) -> Result<i64, Errno> {
+        let mut text = Text::new(Page {
+            buffer: self.buffer,
+            room: room as usize,
+            length: 0,
+            result: Ok(()),
+        });
+        match clients {
+            Clients::All => list::everything(&mut text, self.engine, long),
+            Clients::One(domain) => {
+                self.with(domain, |client| {
+                    list::client(&mut text, self.engine, client, long);
+                    Ok(0)
+                })?;
+            }
+        }
+        text.end().end()
+    }
+
+    fn client_info(&self, client: &Client<Xen>) -> Result<i64, Errno> {
+        let info = self.engine.client_info(client);
+        let mut flags = ClientFlags::empty();
+        flags.set(ClientFlags::FROZEN, info.frozen);
+        flags.set(ClientFlags::COMPRESS, info.compress);
+        flags.set(ClientFlags::MIGRATING, info.saving);
+        self.buffer.write(
+            0,
+            &ClientInfo {
+                version: SPEC_VERSION.into(),
+                maxpools: POOLS_PER_CLIENT.into(),
+                nr_pools: info.pools.into(),
+                flags: flags.bits().into(),
+                weight: info.weight.into(),
+            },
+        )?;
+        Ok(0)
+    }
+
+    fn set_client_info(&self, clients: Clients) -> Result<i64, Errno> {
+        let info: ClientInfo = self.buffer.read(0)?;
+        if info.version.get() != SPEC_VERSION {
+            return Err(Errno::NotSupported);
+        }
+        if info.maxpools.get() > POOLS_PER_CLIENT {
+            return Err(Errno::OutOfRange);
+        }
+        let flags = ClientFlags::from_bits(info.flags.get()).ok_or(Errno::Invalid)?;
+        let set = |client: &Client<Xen>| {
+            self.engine.set_weight(client, info.weight.get());
+            self.engine
+                .set_compress(client, flags.contains(ClientFlags::COMPRESS));
+            self.engine
+                .set_frozen(client, flags.contains(ClientFlags::FROZEN));
+        };
+        match clients {
+            Clients::All => self.each(clients, set),
+            Clients::One(_) => self.with_or_new(|client| {
+                set(client);
+                Ok(0)
+            }),
+        }
+    }
+
+    fn pools(&self, client: &Client<Xen>, room: u32) -> Result<i64, Errno> {
+        let mut count = 0;
+        for (id, info) in self.engine.pools(client).take(room as usize) {
+            let (flags, uuid) = match info.kind {
+                PoolKind::Ephemeral => (PoolInfoFlags::empty(), [0; 2]),
+                PoolKind::Persistent => (PoolInfoFlags::PERSIST, [0; 2]),
+                PoolKind::SharedEphemeral(uuid) => (PoolInfoFlags::SHARED, uuid),
+            };
+            self.buffer.write(
+                count,
+                &PoolInfo {
+                    flags: flags.versioned().bits().into(),
+                    id: id.get().into(),
+                    n_pages: info.pages.into(),
+                    uuid: uuid.map(Into::into),
+                },
+            )?;
+            count += 1;
+        }
+        Ok((count as u64).cast_signed())
+    }
+
+    fn set_pools(&self, client: &Client<Xen>, count: u32) -> Result<i64, Errno> {
+        // All are looked at before any is made.
+        let mut wanted = [None; POOLS_PER_CLIENT as usize];
+        for (number, place) in wanted.iter_mut().take(count as usize).enumerate() {
+            let info: PoolInfo = self.buffer.read(number)?;
+            let pool = PoolId::new(info.id.get()).ok_or(Errno::NoDevice)?;
+            *place = Some((pool, kind(&info)?));
+        }
+        for (pool, kind) in wanted.into_iter().flatten() {
+            self.engine
+                .restore_pool(client, pool, kind)
+                .map_err(|error| match error {
+                    Error::TooManyPools => Errno::Exists,
+                    error => errno(error),
+                })?;
+        }
+        Ok(count.into())
+    }
+
+    fn authorise(&self, client: &Client<Xen>, count: u32) -> Result<i64, Errno> {
+        for number in 0..count as usize {
+            let info: PoolInfo = self.buffer.read(number)?;
+            let flags = PoolInfoFlags::from_bits_retain(info.flags.get());
+            self.engine
+                .authorise(
+                    client,
+                    info.uuid.map(U64::get),
+                    flags.contains(PoolInfoFlags::AUTH),
+                )
+                .map_err(errno)?;
+        }
+        Ok(count.into())
+    }
+
+    fn save_page(&self, client: &Client<Xen>) -> Result<i64, Errno> {
+        let show = |handle, page: &tmem_core::FrameBytes| {
+            self.buffer.write(0, &wire(handle))?;
+            self.buffer.write_bytes(size_of::<PageHandle>(), &page.0)
+        };
+        match self
+            .engine
+            .save_next_page(client, show)
+            .map_err(save_errno)?
+        {
+            Some(result) => result.map(|()| DONE),
+            None => Ok(NOTHING_THERE),
+        }
+    }
+}
+
+/// Whether the CPU has something more urgent to do.
+fn preempted() -> bool {
+    // SAFETY: no conditions.
+    unsafe { tmem_host_preempt() }
+}
+
+/// What pool to restore.
+fn kind(info: &PoolInfo) -> Result<PoolKind, Errno> {
+    let flags = PoolInfoFlags::from_bits(info.flags.get()).ok_or(Errno::Invalid)?;
+    let which = PoolInfoFlags::PERSIST | PoolInfoFlags::SHARED;
+    if info.n_pages.get() != 0
+        || flags.difference(which | PoolInfoFlags::AUTH) != PoolInfoFlags::empty().versioned()
+    {
+        return Err(Errno::Invalid);
+    }
+    match (
+        flags.contains(PoolInfoFlags::PERSIST),
+        flags.contains(PoolInfoFlags::SHARED),
+    ) {
+        (false, false) => Ok(PoolKind::Ephemeral),
+        (true, false) => Ok(PoolKind::Persistent),
+        (false, true) => Ok(PoolKind::SharedEphemeral(info.uuid.map(U64::get))),
+        (true, true) => Err(Errno::NotPermitted),
+    }
+}
+
+/// The engine's name of a page.
+fn handle(page: PageAddress) -> Result<Handle, Error> {
+    Ok(Handle {
+        pool: pool(page.pool)?,
+        oid: Oid(page.oid.0),
+        index: page.index,
+    })
+}
+
+/// A page's name as it travels.
+fn wire(handle: Handle) -> PageHandle {
+    PageHandle {
+        pool_id: handle.pool.get().into(),
+        index: handle.index.into(),
+        oid: handle.oid.0.map(Into::into),
+    }
+}
+
+fn save_errno(error: SaveError) -> Errno {
+    match error {
+        SaveError::Busy => Errno::Busy,
+        SaveError::NotSaving => Errno::NotFound,
+        SaveError::Torn => Errno::NoMemory,
+    }
+}
+
+/// The list's text on its way to the caller, who may have room for a part of it.
+struct Page {
+    buffer: Buffer,
+    room: usize,
+    /// Bytes of text so far, whether there was room for them or not.
+    length: usize,
+    result: Result<(), Errno>,
+}
+
+impl Page {
+    /// Ends the text; its length.
+    fn end(self) -> Result<i64, Errno> {
+        self.result?;
+        let last = self.room.saturating_sub(1);
+        self.buffer.write_bytes(self.length.min(last), &[0])?;
+        Ok((self.length as u64).cast_signed())
+    }
+}
+
+impl list::Sink for Page {
+    fn write(&mut self, text: &[u8]) {
+        let room = self.room.saturating_sub(1).saturating_sub(self.length);
+        let fits = text.get(..room).unwrap_or(text);
+        if self.result.is_ok() && !fits.is_empty() {
+            self.result = self.buffer.write_bytes(self.length, fits);
+        }
+        self.length = self.length.saturating_add(text.len());
+    }
+}
