@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::ptr::NonNull;
+use std::sync::LazyLock;
 
 use tmem_core::sim::{Faulty, GuestPage, Quota, SimHost};
 use tmem_core::{
@@ -192,7 +193,7 @@ struct Guest {
 pub struct Machine {
     pub engine: Engine<Faulty<SimHost>>,
     world: World,
-    contents: Vec<Box<FrameBytes>>,
+    contents: &'static [Box<FrameBytes>],
     buffer: Box<FrameBytes>,
     quotas: [&'static Quota; CLIENTS],
     unlimited: &'static Quota,
@@ -204,6 +205,19 @@ pub struct Machine {
     pub evicted: u64,
     pub refused: u64,
     pub hits: u64,
+}
+
+/// What a page of each version contains; version 0 is no page.
+fn versions() -> &'static [Box<FrameBytes>] {
+    static VERSIONS: LazyLock<Vec<Box<FrameBytes>>> = LazyLock::new(|| {
+        let kinds = [Kind::Filled, Kind::Text, Kind::Noise, Kind::Text];
+        let page = |version: usize| match version {
+            1 => contents(Kind::Zero, 0),
+            _ => contents(kinds[version % 4], version as u64),
+        };
+        (0..=CONTENTS).map(page).collect()
+    });
+    &VERSIONS
 }
 
 fn uuid(number: usize) -> Uuid {
@@ -235,27 +249,10 @@ impl Machine {
             compress: world.compress,
             dedup: world.dedup,
         };
-        let kinds = [
-            Kind::Zero,
-            Kind::Filled,
-            Kind::Text,
-            Kind::Noise,
-            Kind::Text,
-        ];
         Self {
             engine: Engine::new(Faulty::new(SimHost::new(world.frames)), config),
             world,
-            // Version 0 is no page.
-            contents: (0..=CONTENTS)
-                .map(|number| {
-                    let kind = if number == 1 {
-                        Kind::Zero
-                    } else {
-                        kinds[1 + number % 4]
-                    };
-                    contents(kind, number as u64)
-                })
-                .collect(),
+            contents: versions(),
             buffer: Box::new(FrameBytes([0; 4096])),
             quotas: std::array::from_fn(|_| Quota::new(world.quota)),
             unlimited: Quota::new(u64::MAX),
