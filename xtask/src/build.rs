@@ -2,6 +2,7 @@
 //! Everything that boots.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::thread;
 
 use anyhow::Result;
@@ -10,6 +11,7 @@ use crate::dom0::Dom0;
 use crate::packages;
 use crate::places::short;
 use crate::step;
+use crate::tmemctl;
 use crate::toolchain::{self, Kernels, Library};
 use crate::xen::{self, Xen};
 
@@ -21,6 +23,8 @@ pub struct Built {
     /// The test guest's kernels.
     pub kernels: Kernels,
     pub dom0: Dom0,
+    /// The administrator's tool.
+    pub tmemctl: PathBuf,
 }
 
 /// Builds all of it, or takes what is there.
@@ -42,6 +46,7 @@ pub fn everything() -> Result<Built> {
         Ok(Built {
             xen: xen::build(&library.object)?,
             dom0: Dom0::build()?,
+            tmemctl: tmemctl::build()?,
             library,
             kernels: kernels.join().expect("building does not panic")?,
         })
@@ -53,6 +58,7 @@ impl fmt::Display for Built {
         writeln!(f, "Xen with tmem  {}", short(&self.xen.compressed))?;
         writeln!(f, "  its symbols  {}", short(&self.xen.symbols))?;
         writeln!(f, "  its library  {}", short(&self.library.object))?;
+        writeln!(f, "tmemctl        {}", short(&self.tmemctl))?;
         write!(f, "test guest     {}", short(&self.kernels.wide))
     }
 }

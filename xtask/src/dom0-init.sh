@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# dom0's first process: brings up Xen's tools, runs /host/rounds and powers off.
+# dom0's first process: brings up Xen's tools, runs /host/script and powers off.
 /bin/busybox --install -s /bin
 export PATH=/usr/lib/xen-4.17/bin:/bin
 mount -t proc proc /proc
@@ -35,7 +35,65 @@ guest() {
     xl destroy "$1" 2> /dev/null
 }
 
+# Starts a guest, and says whether that worked.
+start() {
+    if timeout 120 xl create "/host/$1.cfg" > "/tmp/$1.xl" 2>&1; then
+        echo "ok   $scenario: $1 starts"
+    else
+        echo "FAIL $scenario: $1 does not start: $(tail -n 3 "/tmp/$1.xl")"
+    fi
+}
+
+# Makes a guest that does not run yet.
+start_paused() {
+    xl create -p "/host/$1.cfg" > "/tmp/$1.xl" 2>&1 ||
+        echo "FAIL $scenario: $1 is not made: $(tail -n 3 "/tmp/$1.xl")"
+}
+
+# Waits until a guest has said something, as long as it is there.
+wait_for() {
+    for try in $(seq 1200); do
+        grep -q "$2" "/var/log/xen/console/guest-$1.log" 2> /dev/null && return
+        xl domid "$1" > /dev/null 2>&1 || break
+        sleep 0.2
+    done
+    echo "FAIL $scenario: $1 does not say \"$2\""
+    return 1
+}
+
+# Tells a guest that waits to go on: it sees that its tmem is frozen.
+go() {
+    log=/var/log/xen/console/guest-$1.log
+    grep -q "host: frozen" "$log" || tmemctl freeze "$1"
+    wait_for "$1" "host: frozen"
+    # It may have ended, if something else froze it before.
+    tmemctl thaw "$1" 2> /dev/null
+}
+
+# Waits until none of these guests is left.
+ended() {
+    for try in $(seq 1200); do
+        left=
+        for name in $1; do
+            ! xl domid "$name" > /dev/null 2>&1 || left="$left $name"
+        done
+        test -n "$left" || return 0
+        sleep 0.2
+    done
+    echo "still there:$left"
+    return 1
+}
+
+# Waits for a guest's end, and shows what it said.
+finish() {
+    if ! ended "$1"; then
+        echo "FAIL $scenario: $1 does not end"
+        xl destroy "$1"
+    fi
+    show "guest-$1" cat "/var/log/xen/console/guest-$1.log"
+}
+
 show info xl info
-. /host/rounds
+. /host/script
 show info-at-end xl info
 poweroff -f

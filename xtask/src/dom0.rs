@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::build::Built;
 use crate::guest::{Guest, Outcome};
 use crate::packages;
 use crate::places;
 use crate::qemu::{Boot, Machine};
 use crate::stamp::Inputs;
 use crate::step::{self, Step, output};
-use crate::toolchain::Kernels;
 
 /// What dom0 is made of, besides a kernel.
 const PACKAGES: &[&str] = &[
@@ -81,8 +81,42 @@ pub struct Host<'a> {
     pub cpus: u32,
     /// Added to Xen's command line.
     pub options: &'a str,
-    /// Guests of one round run together, one round after the other.
-    pub rounds: Vec<Vec<Guest>>,
+    /// Guests that the script may start.
+    pub guests: Vec<Guest>,
+    /// What dom0 does, in the shell, with the functions of `dom0-init.sh`.
+    pub script: String,
+    /// How long that may take.
+    pub limit: Duration,
+}
+
+impl<'a> Host<'a> {
+    /// A host of two processors where guests of one round run together, one round after the other.
+    pub fn in_rounds(name: &'a str, memory: u32, rounds: Vec<Vec<Guest>>) -> Self {
+        let mut script = String::new();
+        for round in &rounds {
+            // Writing to a string does not fail.
+            for Guest { name, .. } in round {
+                let _ = writeln!(script, "guest {name} {GUEST_LIMIT} & guests=\"$guests $!\"");
+            }
+            script.push_str("wait $guests; guests=\n");
+            for Guest { name, .. } in round {
+                let _ = writeln!(
+                    script,
+                    "show xl-{name} cat /tmp/{name}.xl\n\
+                     show guest-{name} cat /var/log/xen/console/guest-{name}.log"
+                );
+            }
+        }
+        Self {
+            name,
+            memory,
+            cpus: 2,
+            options: "tmem=1",
+            script,
+            limit: Duration::from_secs(60 + GUEST_LIMIT * rounds.len() as u64),
+            guests: rounds.into_iter().flatten().collect(),
+        }
+    }
 }
 
 /// What came of a host.
@@ -129,42 +163,27 @@ impl Dom0 {
         Ok(dom0)
     }
 
-    /// Boots the host, runs the guests and powers it off, as the step `what`.
+    /// Boots the host, runs its script and powers it off, as the step `what`.
     ///
     /// # Errors
     /// If the host does not get to its end. A guest that fails is no error here.
-    pub fn visit(&self, what: &str, xen: &Path, kernels: &Kernels, host: &Host) -> Result<Visit> {
+    pub fn visit(&self, what: &str, built: &Built, host: &Host) -> Result<Visit> {
+        let kernels = &built.kernels;
         let tree = places::build(&format!("dom0/{}", host.name));
         packages::clear(&tree)?;
         let home = tree.join("host");
         fs::create_dir(&home)?;
         fs::copy(&kernels.wide, home.join("wide")).context("the test guest's kernel")?;
         fs::copy(&kernels.narrow, home.join("narrow")).context("the test guest's kernel")?;
-        let mut rounds = String::new();
-        let mut number = 0;
-        for round in &host.rounds {
-            for guest in round {
-                number += 1;
-                fs::write(
-                    home.join(format!("{}.cfg", guest.name)),
-                    guest.configuration(number),
-                )?;
-                writeln!(
-                    rounds,
-                    "guest {} {GUEST_LIMIT} & guests=\"$guests $!\"",
-                    guest.name
-                )?;
-            }
-            writeln!(rounds, "wait $guests; guests=")?;
-            for Guest { name, .. } in round {
-                writeln!(rounds, "show xl-{name} cat /tmp/{name}.xl")?;
-                writeln!(
-                    rounds,
-                    "show guest-{name} cat /var/log/xen/console/guest-{name}.log"
-                )?;
-            }
+        fs::create_dir(tree.join("bin"))?;
+        fs::copy(&built.tmemctl, tree.join("bin/tmemctl")).context("the administrator's tool")?;
+        for (number, guest) in (1..).zip(&host.guests) {
+            fs::write(
+                home.join(format!("{}.cfg", guest.name)),
+                guest.configuration(number),
+            )?;
         }
-        fs::write(home.join("rounds"), rounds)?;
+        fs::write(home.join("script"), &host.script)?;
 
         // The kernel takes one archive after the other as a single file system.
         let ours = places::build(&format!("dom0/{}.cpio", host.name));
@@ -177,7 +196,7 @@ impl Dom0 {
             name: host.name,
             memory: host.memory,
             cpus: host.cpus,
-            xen,
+            xen: &built.xen.image,
             options: &format!("dom0_mem=384M,max:384M dom0_max_vcpus=1 {}", host.options),
             modules: &[
                 (
@@ -187,13 +206,12 @@ impl Dom0 {
                 (&ours, ""),
             ],
             end: Some("Entering ACPI S5"),
-            limit: Duration::from_secs(60 + GUEST_LIMIT * host.rounds.len() as u64),
+            limit: host.limit,
         }
         .boot(what)?;
         let outcomes = host
-            .rounds
+            .guests
             .iter()
-            .flatten()
             .map(|guest| {
                 let said = shown(&boot.console, &format!("guest-{}", guest.name));
                 (guest.name.clone(), Outcome::read(&said))
@@ -211,6 +229,11 @@ impl Dom0 {
 }
 
 impl Visit {
+    /// What the script showed under that name.
+    pub fn shown(&self, name: &str) -> String {
+        shown(&self.boot.console, name)
+    }
+
     /// A field of `xl info`, before the guests or after them.
     pub fn info(&self, after: bool, field: &str) -> &str {
         self.info[usize::from(after)]

@@ -4,6 +4,7 @@
 mod build;
 mod dom0;
 mod guest;
+mod host_test;
 mod library_check;
 mod licences;
 mod packages;
@@ -13,6 +14,7 @@ mod report;
 mod stamp;
 mod step;
 mod test;
+mod tmemctl;
 mod toolchain;
 mod xen;
 

@@ -6,6 +6,7 @@ use anyhow::Result;
 use crate::build;
 use crate::dom0::{Host, Visit};
 use crate::guest::{Guest, Kind, Outcome};
+use crate::host_test;
 use crate::places::{self, short};
 use crate::toolchain;
 
@@ -27,33 +28,40 @@ const FIGURES: &[(&str, &str)] = &[
 /// The failed step's.
 pub fn run() -> Result<bool> {
     let built = build::everything()?;
-    let visit = built.dom0.visit(
-        "boot a host and its guests",
-        &built.xen.image,
-        &built.kernels,
-        &Host {
-            name: "run",
-            memory: 640,
-            cpus: 2,
-            options: "tmem=1",
-            rounds: vec![
-                vec![Guest::new("pv64", Kind::Pv64, 2, "balloon=16")],
-                vec![Guest::new("pv32", Kind::Pv32, 2, "balloon=16")],
-                vec![Guest::new("pvh", Kind::Pvh, 2, "balloon=16")],
-                vec![
-                    Guest::new("pv64-crowded", Kind::Pv64, 1, "balloon=16 crowded=1"),
-                    Guest::new("pvh-crowded", Kind::Pvh, 1, "balloon=16 crowded=1"),
-                ],
+    let mut host = Host::in_rounds(
+        "run",
+        640,
+        vec![
+            vec![Guest::new("pv64", Kind::Pv64, 2, "balloon=16")],
+            vec![Guest::new("pv32", Kind::Pv32, 2, "balloon=16")],
+            vec![Guest::new("pvh", Kind::Pvh, 2, "balloon=16")],
+            vec![
+                Guest::new("pv64-crowded", Kind::Pv64, 1, "balloon=16 crowded=1"),
+                Guest::new("pvh-crowded", Kind::Pvh, 1, "balloon=16 crowded=1"),
             ],
-        },
-    )?;
+        ],
+    );
+    host_test::show_on(&mut host);
+    let visit = built
+        .dom0
+        .visit("boot a host and its guests", &built, &host)?;
     println!("\n{built}\n");
     print(&visit);
+    println!(
+        "\nThree guests compete for the host's memory, with weights of 100, 200 and 300. `tmemctl list`:\n"
+    );
+    print!("{}", visit.shown("list"));
+    println!("\n`tmemctl top`:\n");
+    print!("{}", visit.shown("top"));
     println!(
         "\nTo install {} on a real host, see docs/install.md.",
         short(&places::build("xen.gz"))
     );
-    Ok(visit.outcomes.iter().all(|(_, outcome)| outcome.is_good()))
+    let (_, failures) = host_test::cases(&visit);
+    for failure in &failures {
+        println!("{failure}");
+    }
+    Ok(failures.is_empty() && visit.outcomes.iter().all(|(_, outcome)| outcome.is_good()))
 }
 
 fn print(visit: &Visit) {

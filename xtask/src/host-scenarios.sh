@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# What an administrator does on a host with several guests.  Run by dom0's init;
+# every line "ok   ..." or "FAIL ..." is a case.
+
+# Shared pools' name, as the test guest asks for them.
+shared=efcdab89-6745-2301-1032-547698badcfe
+
+begin() {
+    scenario=$1
+}
+
+ok() {
+    echo "ok   $scenario: $1"
+}
+
+fail() {
+    echo "FAIL $scenario: $1"
+}
+
+# expect WHAT COMMAND...: the command succeeds.
+expect() {
+    what=$1
+    shift
+    if said=$("$@" 2>&1); then ok "$what"; else fail "$what: $* says: $said"; fi
+}
+
+# refused WHAT WORDS COMMAND...: it fails, and says these words.
+refused() {
+    what=$1 words=$2
+    shift 2
+    if said=$("$@" 2>&1); then
+        fail "$what: $* succeeded"
+    else
+        case $said in
+        *"$words"*) ok "$what" ;;
+        *) fail "$what: $* says: $said" ;;
+        esac
+    fi
+}
+
+# A key of a domain's line in the list.
+figure() {
+    id=$(xl domid "$1") || return
+    tmemctl list --raw "$id" |
+        awk -F '[=,:]' -v key="$2" '/^C=/ { for (i = 2; i < NF; i += 2) if ($i == key) print $(i + 1) }'
+}
+
+figure_is() {
+    test "$(figure "$1" "$2")" = "$3"
+}
+
+begin isolation
+start keeper
+wait_for keeper "host: ready"
+for looker in looker-pv64 looker-pv32 looker-pvh; do
+    start $looker
+    finish $looker
+done
+go keeper
+finish keeper
+
+begin "shared pools"
+start_paused sharer
+expect "a domain is authorised before it runs" tmemctl auth sharer $shared
+xl unpause sharer
+wait_for sharer "host: ready"
+start stranger
+finish stranger
+start_paused partner
+expect "another one too" tmemctl auth partner $shared
+xl unpause partner
+wait_for partner "host: ready"
+go sharer
+finish sharer
+go partner
+finish partner
+start_paused matrix
+tmemctl auth matrix $shared
+xl unpause matrix
+finish matrix
+
+begin settings
+start_paused subject
+expect "a weight is set" tmemctl set subject --weight 7
+expect "and a cap" tmemctl set subject --cap 8M
+expect "and compression" tmemctl set subject --compress off
+expect "the list shows the weight" figure_is subject ww 7
+expect "the list shows the cap in frames" figure_is subject ca 2048
+expect "the list shows no compression" figure_is subject co 0
+expect "the cap goes away" tmemctl set subject --cap none
+expect "and the list shows none" figure_is subject ca ""
+refused "a domain that is not there" "no such domain" tmemctl freeze 4321
+refused "a name that nobody has" "no domain called nobody" tmemctl freeze nobody
+refused "destroying needs a second word" "--yes" tmemctl destroy subject
+expect "destroy with it" tmemctl destroy subject --yes
+expect "JSON is one object" sh -c 'tmemctl list --json | head -c 1 | grep -q {'
+xl destroy subject
+
+begin "starting a guest in memory that tmem has filled"
+start filler
+wait_for filler "host: full"
+echo "free memory, MiB: $(xl info free_memory); freeable: $(tmemctl freeable)"
+for newcomer in newcomer-pv64 newcomer-pv32 newcomer-pvh; do
+    start $newcomer
+    finish $newcomer
+done
+expect "flush gives back what it is asked for" test "$(tmemctl flush 1M)" -ge 1024
+go filler
+finish filler
+
+begin weights
+for weight in 1 2 4; do
+    start_paused weight-$weight
+    tmemctl set weight-$weight --weight $weight
+    xl unpause weight-$weight
+done
+for weight in 1 2 4; do
+    wait_for weight-$weight "host: full"
+done
+# Every share within 5 % of its weight's part, three times in a row.
+within=0
+for second in $(seq 120); do
+    sleep 1
+    shares=$(tmemctl list --raw | awk -F '[=,:]' '
+        /^C=/ {
+            for (i = 2; i < NF; i += 2) value[$i] = $(i + 1)
+            weight[$2 $3] = value["ww"]; frames[$2 $3] = value["fe"]
+            weights += value["ww"]; all += value["fe"]
+        }
+        END {
+            good = weights == 7
+            for (id in weight) {
+                part = frames[id] / all / (weight[id] / weights)
+                printf "%s: %.3f of %.3f  ", weight[id], frames[id] / all, weight[id] / weights
+                if (part < 0.95 || part > 1.05) good = 0
+            }
+            print good ? "within" : "outside"
+        }')
+    case $shares in
+    *within) within=$((within + 1)) ;;
+    *) within=0 ;;
+    esac
+    test $within -lt 3 || break
+done
+echo "after $second s, weight: share of the weight's part: $shares"
+expect "shares are within 5 % of the weights" test $within -ge 3
+show weights-list tmemctl list --pools
+tmemctl top --interval 1 --count 1 > /tmp/top
+show weights-top cat /tmp/top
+for weight in 1 2 4; do
+    go weight-$weight
+    finish weight-$weight
+done
+
+begin "destroy under load"
+hammers="hammer-pv64 hammer-pv32 hammer-pvh"
+for hammer in $hammers; do
+    start $hammer
+done
+for hammer in $hammers; do
+    wait_for $hammer "host: hammers"
+done
+for hammer in $hammers; do
+    expect "$hammer is destroyed" xl destroy $hammer
+done
+expect "tmem has nothing of them" ended "$hammers"
+
+begin "save and restore"
+start leaver
+wait_for leaver "host: ready"
+expect "a running domain is saved" tmemctl save --live leaver /tmp/state
+go leaver
+finish leaver
+start_paused heir
+head -c 100000 /tmp/state > /tmp/cut
+refused "a file that is cut short" "cut short" tmemctl restore heir /tmp/cut
+expect "the whole one is restored into a guest of another kind" tmemctl restore heir /tmp/state
+refused "a second time" "has pools already" tmemctl restore heir /tmp/state
+xl unpause heir
+finish heir
+
+begin "end"
+expect "no domain uses tmem" sh -c 'tmemctl list | grep -q "No domain uses tmem"'

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The administrator's tool, as a host installs it: the program, its manual and its completions.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::places;
+use crate::step::{self, output};
+
+/// Its own libraries in it, it runs on any dom0.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds all that into `build/tmemctl/`; where the program is.
+///
+/// # Errors
+/// If it does not compile.
+pub fn build() -> Result<PathBuf> {
+    let home = places::build("target/tmemctl");
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(places::root())
+        .env("CARGO_TARGET_DIR", &home)
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env(
+            "RUSTFLAGS",
+            "-Ctarget-feature=+crt-static -Cstrip=debuginfo",
+        )
+        .args(["build", "--release", "--package", "tmemctl"])
+        .args(["--target", TARGET]);
+    step::run(
+        "build tmemctl",
+        "tmemctl",
+        &mut cargo,
+        "Its source is in tmemctl/.",
+    )?;
+    let folder = places::build("tmemctl");
+    let completions = folder.join("completions");
+    fs::create_dir_all(&completions)?;
+    let program = folder.join("tmemctl");
+    fs::copy(home.join(TARGET).join("release/tmemctl"), &program)?;
+    output(
+        Command::new(&program)
+            .arg("manual")
+            .arg(folder.join("manual")),
+    )?;
+    for (shell, file) in [
+        ("bash", "tmemctl"),
+        ("zsh", "_tmemctl"),
+        ("fish", "tmemctl.fish"),
+    ] {
+        let script = output(Command::new(&program).args(["completions", shell]))?;
+        fs::write(completions.join(file), script)?;
+    }
+    Ok(program)
+}
