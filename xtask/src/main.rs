@@ -11,6 +11,7 @@ mod packages;
 mod places;
 mod qemu;
 mod report;
+mod soak;
 mod stamp;
 mod step;
 mod test;
@@ -37,6 +38,21 @@ enum Task {
     Test,
     /// Build the library, Xen, the test guest and the dom0 that starts it
     Build,
+    /// Drive the engine and its model by random operations on all cores
+    Soak {
+        /// How many operations
+        #[arg(long, default_value_t = 20_000_000)]
+        operations: u64,
+        /// Which ones; a run with the same seed does the same
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Fuzz the hypercall, the engine and its compressed data (needs nightly and cargo-fuzz)
+    Fuzz {
+        /// How long for each target
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
     /// Install the Debian packages that the other tasks need
     Setup,
 }
@@ -49,6 +65,8 @@ fn main() -> ExitCode {
             println!("\n{built}");
             true
         }),
+        Task::Soak { operations, seed } => soak::run(operations, seed),
+        Task::Fuzz { seconds } => soak::fuzz(seconds),
         Task::Setup => packages::install().map(|()| true),
     };
     match done {
