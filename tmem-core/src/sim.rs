@@ -58,6 +58,8 @@ pub struct SimHost {
     free: AtomicI64,
     frames: i64,
     clock: AtomicU64,
+    /// The data frame handed out last.
+    latest: AtomicU64,
 }
 
 impl SimHost {
@@ -69,12 +71,25 @@ impl SimHost {
             free: AtomicI64::new(frames),
             frames,
             clock: AtomicU64::new(1),
+            latest: AtomicU64::new(0),
         }
     }
 
     /// Frames that the engine holds.
     pub fn held(&self) -> u64 {
         (self.frames - self.free.load(Ordering::Relaxed)).unsigned_abs()
+    }
+
+    /// Lets memory fail: changes the data frame that was handed out last, if there was any.
+    ///
+    /// # Safety
+    /// The engine has not given that frame back, and no call runs.
+    pub unsafe fn damage(&self, change: impl FnOnce(&mut FrameBytes)) {
+        let latest = self.latest.load(Ordering::Relaxed);
+        if latest != 0 {
+            // SAFETY: the caller's promise.
+            change(unsafe { address(FrameNumber(latest)).as_mut() });
+        }
     }
 
     fn take(&self) -> Option<NonNull<FrameBytes>> {
@@ -124,7 +139,9 @@ unsafe impl Host for SimHost {
     fn alloc_data(&self) -> Option<FrameNumber> {
         let frame = self.take()?;
         frame.as_ptr().expose_provenance();
-        Some(number(frame))
+        let number = number(frame);
+        self.latest.store(number.0, Ordering::Relaxed);
+        Some(number)
     }
     unsafe fn free_data(&self, frame: FrameNumber) {
         self.give(address(frame));

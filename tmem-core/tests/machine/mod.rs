@@ -98,10 +98,10 @@ impl Call {
                 uuid: extra,
             },
             223..225 => Op::Weight { weight: extra },
-            225..228 => Op::Relinquish { frames: extra },
+            225 => Op::Relinquish { frames: extra },
             238 => Op::DestroyPool { all: arg != 0 },
             239..241 => Op::Freeze {
-                frozen: arg & 3 == 1,
+                frozen: arg & 7 == 1,
             },
             241..243 => Op::Compress {
                 compress: arg & 3 != 1,
@@ -112,7 +112,7 @@ impl Call {
                 uuid: extra,
                 allow: arg & 3 != 0,
             },
-            248 => Op::SaveBegin { live: flag },
+            248 if arg & 6 == 0 => Op::SaveBegin { live: flag },
             249..252 => Op::SaveStep { pages: extra },
             252..254 => Op::SaveEnd,
             254 => Op::Restore,
@@ -313,7 +313,7 @@ impl Machine {
             }
             Op::Cap { frames } => {
                 let guest = self.guests[who].as_mut().expect("a guest");
-                guest.cap = (frames < 64).then_some(u64::from(frames) * 4);
+                guest.cap = (frames < 32).then_some(u64::from(frames) * 4);
                 self.engine.set_cap(&guest.client, guest.cap);
             }
             Op::Authorise { uuid: name, allow } => {
