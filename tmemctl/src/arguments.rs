@@ -47,7 +47,7 @@ pub enum Command {
     Auth {
         domain: Domain,
         /// The pools' names, such as a shared file system's UUID
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "UUID")]
         uuids: Vec<Uuid>,
         /// Forbid it instead; pools that are shared already stay so
         #[arg(long)]

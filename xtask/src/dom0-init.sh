@@ -52,7 +52,7 @@ start_paused() {
 
 # Waits until a guest has said something, as long as it is there.
 wait_for() {
-    for try in $(seq 1200); do
+    for try in $(seq 3000); do
         grep -q "$2" "/var/log/xen/console/guest-$1.log" 2> /dev/null && return
         xl domid "$1" > /dev/null 2>&1 || break
         sleep 0.2
@@ -72,7 +72,7 @@ go() {
 
 # Waits until none of these guests is left.
 ended() {
-    for try in $(seq 1200); do
+    for try in $(seq 3000); do
         left=
         for name in $1; do
             ! xl domid "$name" > /dev/null 2>&1 || left="$left $name"

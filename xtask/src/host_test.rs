@@ -21,7 +21,7 @@ pub fn scenarios() -> Host<'static> {
         options: "tmem=1",
         guests: [guests(), hammers()].concat(),
         script: SCENARIOS.to_owned(),
-        limit: Duration::from_mins(15),
+        limit: Duration::from_mins(25),
     }
 }
 
