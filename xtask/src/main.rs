@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Builds, boots and tests everything: `cargo xtask run`, `cargo xtask test`.
 
+mod bench;
 mod build;
 mod dom0;
 mod guest;
@@ -36,6 +37,8 @@ enum Task {
     Run,
     /// Run every check and test, those in QEMU included
     Test,
+    /// Measure the engine against its budgets, in user space
+    Bench(bench::Options),
     /// Build the library, Xen, the test guest and the dom0 that starts it
     Build,
     /// Drive the engine and its model by random operations on all cores
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Run => report::run(),
         Task::Test => test::run(),
+        Task::Bench(options) => bench::run(&options),
         Task::Build => build::everything().map(|built| {
             println!("\n{built}");
             true

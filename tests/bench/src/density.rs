@@ -66,7 +66,7 @@ impl Sample {
         for number in 0..count {
             let target = (number as f64 + 1.0) / count as f64 * frames * FRAME_BYTES as f64;
             // Of some pages with vocabularies of different sizes, the one that comes closest.
-            let candidates = (8..18).map(|bits| {
+            let candidates = (2..16).map(|bits| {
                 let mut page = FrameBytes([0; FRAME_BYTES]);
                 contents::text(&mut Chance::new(number as u64 + 1), &mut page.0, bits);
                 let bytes = compress_into_with_table(&page.0, &mut packed, &mut table)
