@@ -66,6 +66,7 @@ pub fn run(options: &Options) -> Result<bool> {
 ///
 /// # Errors
 /// Says which operation takes more, and how much.
+#[allow(dead_code, reason = "the tests call it once counts are recorded")]
 pub fn check_instructions() -> Result<()> {
     let file = recorded();
     let known =
