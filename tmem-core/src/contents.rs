@@ -97,9 +97,16 @@ impl Copy {
 
     /// Takes an owner off; says how many are left.
     fn take(&mut self, owner: u32) -> u32 {
-        if let Some(at) = self.owners().iter().position(|there| *there == owner) {
+        let last = self.owners().last().copied().unwrap_or(0);
+        let count = self.count as usize;
+        if let Some(there) = self
+            .owners
+            .iter_mut()
+            .take(count)
+            .find(|there| **there == owner)
+        {
+            *there = last;
             self.count -= 1;
-            self.owners[at] = self.owners[self.count as usize % OWNERS];
         }
         self.count
     }
@@ -184,20 +191,26 @@ impl Contents {
         owner: u32,
         supply: &mut Supply<'_, H>,
     ) {
+        let Place::Shared(number) = place else {
+            self.free(place, supply);
+            return;
+        };
+        let copy = self.copies[number];
+        if copy.count > 1 {
+            self.copies[number].take(owner);
+            return;
+        }
+        self.free(copy.place(), supply);
+        self.known.remove(copy.hash, Entry(number + 1), supply);
+        self.copies.remove(number, supply);
+    }
+
+    /// Frees bytes that no page has any more.
+    fn free<H: Host>(&mut self, place: Place, supply: &mut Supply<'_, H>) {
         match place {
-            Place::Filled(_) => {}
+            Place::Filled(_) | Place::Shared(_) => {}
             Place::Raw(frame) => supply.give_data(frame),
             Place::Packed(first, _) => self.pack.free(first, supply),
-            Place::Shared(number) => {
-                let copy = self.copies[number];
-                if copy.count > 1 {
-                    self.copies[number].take(owner);
-                    return;
-                }
-                self.unplace(copy.place(), 0, supply);
-                self.known.remove(copy.hash, Entry(number + 1), supply);
-                self.copies.remove(number, supply);
-            }
         }
     }
 
@@ -223,6 +236,10 @@ impl Contents {
         scratch: &mut Scratch,
         supply: &mut Supply<'_, H>,
     ) -> bool {
+        let place = match place {
+            Place::Shared(number) => self.copies[number].place(),
+            place => place,
+        };
         match place {
             Place::Filled(word) => fill(&mut scratch.page, word),
             Place::Raw(frame) => supply.with_data(frame, |bytes| scratch.page.0 = bytes.0),
@@ -230,9 +247,8 @@ impl Contents {
                 self.pack.load(first, scratch.packed_mut(bytes), supply);
                 return scratch.unpack(bytes);
             }
-            Place::Shared(number) => {
-                return self.read(self.copies[number].place(), scratch, supply);
-            }
+            // A copy's bytes are its own.
+            Place::Shared(_) => return false,
         }
         true
     }

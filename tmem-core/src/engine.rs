@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What guests and the host ask of tmem.
 
+use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering;
 
 use spin::mutex::SpinMutex;
@@ -172,12 +173,26 @@ impl<H: Host> Engine<H> {
     /// An empty store.
     #[must_use]
     pub fn new(host: H, config: Config) -> Self {
+        let mut engine = MaybeUninit::uninit();
+        // SAFETY: room for an engine, which `init` fills.
+        unsafe {
+            Self::init(engine.as_mut_ptr(), host, config);
+            engine.assume_init()
+        }
+    }
+
+    /// Makes an empty store where it is to stay: it is large for a small stack.
+    ///
+    /// # Safety
+    /// `at` is valid for writing an engine.
+    pub unsafe fn init(at: *mut Self, host: H, config: Config) {
         let key = Key::new(host.seed());
-        Self {
-            host,
-            key,
-            config,
-            registry: SpinMutex::new(Registry::new()),
+        // SAFETY: the caller's promise; each field is written once.
+        unsafe {
+            (&raw mut (*at).registry).write(const { SpinMutex::new(Registry::new()) });
+            (&raw mut (*at).key).write(key);
+            (&raw mut (*at).config).write(config);
+            (&raw mut (*at).host).write(host);
         }
     }
 
@@ -410,6 +425,10 @@ impl<H: Host> Engine<H> {
         let cx = self.context(body);
         let found = self.host.with_scratch(|scratch| {
             cell.with(|shard| {
+                // The store may serve another pool by now.
+                if body.slot(pool) != slot {
+                    return Err(Error::NoPool);
+                }
                 let found = shard
                     .get(&cx, name, index, to, take, scratch)
                     .map_err(|BadFrame| Error::BadFrame)?;
@@ -444,6 +463,9 @@ impl<H: Host> Engine<H> {
         let cx = self.context(body);
         self.host.with_scratch(|scratch| {
             cell.with(|shard| {
+                if body.slot(pool) != slot {
+                    return;
+                }
                 shard.stats.add(name.pool, Count::FlushPage);
                 if shard.flush_page(&cx, name, index) {
                     shard.stats.add(name.pool, Count::FlushPageFound);
@@ -471,6 +493,9 @@ impl<H: Host> Engine<H> {
         let cx = self.context(body);
         let done = self.host.with_scratch(|scratch| {
             cell.with(|shard| {
+                if body.slot(pool) != slot {
+                    return true;
+                }
                 let (removed, done) = shard.flush_object(&cx, name);
                 for _ in 0..removed {
                     shard.tidy(&cx, scratch);

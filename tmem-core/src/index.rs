@@ -171,7 +171,7 @@ impl Index {
     /// Lets the entry `old` under `hash` be `new`.
     pub(crate) fn replace(&mut self, hash: u64, old: Entry, new: Entry) {
         if let Some((lines, line, way)) = self.locate(hash, old) {
-            lines.0[line].entries[way] = new.0;
+            lines.0[line % LINES].entries[way % WAYS] = new.0;
         }
     }
 
@@ -262,7 +262,9 @@ impl Index {
             && half < LEAF
             && let Some(leaf) = &mut self.leaf
         {
-            leaf.0.copy_within(..half, half);
+            for slot in 0..half {
+                leaf.0[(half + slot) % LEAF] = leaf.0[slot];
+            }
         }
         self.depth = depth;
         Ok(())
@@ -368,11 +370,11 @@ impl Index {
         let first = low_bits(hash as u32, depth) | 1 << depth;
         let step = 1 << (depth + 1);
         self.double(doubled, supply)?;
-        for slot in (first..1 << doubled).step_by(step) {
+        for slot in slots(first, step, 1 << doubled) {
             self.materialise(slot, supply)?;
         }
         let new = self.add_bucket(depth + 1, supply)?;
-        for slot in (first..1 << doubled).step_by(step) {
+        for slot in slots(first, step, 1 << doubled) {
             self.set_directory(slot, new);
         }
         self.buckets[old].depth = depth + 1;
@@ -452,7 +454,7 @@ impl Index {
         bucket.depth = depth - 1;
         self.depths[usize::from(depth.min(DEPTH))] -= 2;
         self.depths[usize::from((depth - 1).min(DEPTH))] += 1;
-        for slot in (upper..1 << self.depth).step_by(1 << depth) {
+        for slot in slots(upper, 1 << depth, 1 << self.depth) {
             self.set_directory(slot, kept);
         }
         true
@@ -489,8 +491,14 @@ fn low_bits(tag: u32, bits: u8) -> usize {
     (tag & ((1 << (bits & 31)) - 1)) as usize
 }
 
+/// Every `step`th slot from `first` on, below `end`.
+fn slots(first: usize, step: usize, end: usize) -> impl Iterator<Item = usize> {
+    core::iter::successors(Some(first), move |slot| Some(slot + step))
+        .take_while(move |slot| *slot < end)
+}
+
 fn highest_bit(leaf: usize) -> usize {
-    1 << (leaf.ilog2() & 63)
+    1 << (63 - (leaf as u64 | 1).leading_zeros())
 }
 
 /// Puts an entry into the first line from its home on that has room.

@@ -175,9 +175,10 @@ impl Pack {
                 let header = Header::read(bytes, fragment.granule());
                 let mut rest = taken;
                 for (start, end) in Spans::of(header.granules) {
-                    let count = rest.len().min(end - start);
+                    let from = span(bytes, start, end);
+                    let count = rest.len().min(from.len());
                     let (now, later) = rest.split_at_mut(count);
-                    now.copy_from_slice(&bytes.0[start..start + count]);
+                    now.copy_from_slice(&from[..count]);
                     rest = later;
                 }
                 (header.next.checked_sub(1).map(Fragment), rest)
@@ -201,9 +202,10 @@ impl Pack {
                 let header = Header::read(there, fragment.granule());
                 at = header.next.checked_sub(1).map(Fragment);
                 Spans::of(header.granules).all(|(start, end)| {
-                    let (now, later) = rest.split_at(rest.len().min(end - start));
+                    let from = span(there, start, end);
+                    let (now, later) = rest.split_at(rest.len().min(from.len()));
                     rest = later;
-                    there.0[start..start + now.len()] == *now
+                    from[..now.len()] == *now
                 })
             });
             if !equal {
@@ -387,7 +389,7 @@ impl Pack {
             .sum();
         for &(number, count) in parts.iter().rev() {
             start = (start - (count as usize * GRANULE - HEADER)).min(end);
-            let part = &bytes[start..end];
+            let part = bytes.get(start..end).unwrap_or_default();
             end = start;
             self.unlink(number);
             let descriptor = &mut self.frames[number];
@@ -406,8 +408,9 @@ impl Pack {
                 .write(to, granule);
                 let mut rest = part;
                 for (start, end) in Spans::of(taken) {
-                    let (now, later) = rest.split_at(rest.len().min(end - start));
-                    to.0[start..start + now.len()].copy_from_slice(now);
+                    let place = to.0.get_mut(start..end).unwrap_or_default();
+                    let (now, later) = rest.split_at(rest.len().min(place.len()));
+                    place[..now.len()].copy_from_slice(now);
                     rest = later;
                 }
             });
@@ -476,6 +479,11 @@ fn lowest(mask: u64, count: u32) -> u64 {
         above &= above.wrapping_sub(1);
     }
     mask & !above
+}
+
+/// Those bytes of a frame.
+fn span(bytes: &FrameBytes, start: usize, end: usize) -> &[u8] {
+    bytes.0.get(start..end).unwrap_or_default()
 }
 
 /// The byte ranges of a fragment that hold data: runs of its granules, less the header.

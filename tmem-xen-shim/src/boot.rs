@@ -30,16 +30,19 @@ impl<T> Boot<T> {
         }
     }
 
-    /// Makes the value; does nothing the second time.
-    pub fn set(&self, make: impl FnOnce() -> T) {
+    /// Lets `make` write the value to where it stays; does nothing the second time.
+    ///
+    /// # Safety
+    /// `make` initialises what it is pointed to.
+    pub unsafe fn set(&self, make: impl FnOnce(*mut T)) {
         if self
             .state
             .compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
         {
-            // SAFETY: only one caller can have changed the state to FILLING.
-            unsafe { (*self.value.get()).write(make()) };
-            // INVARIANT: the value was just made.
+            // Only one caller can have changed the state to FILLING.
+            make(self.value.get().cast());
+            // INVARIANT: the value was just made, by the caller's promise.
             self.state.store(FULL, Ordering::Release);
         }
     }

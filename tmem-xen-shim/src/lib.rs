@@ -119,15 +119,12 @@ pub unsafe extern "C" fn tmem_rs_init(config: *const tmem_rs_config) {
     // SAFETY: the caller's promise.
     let config = unsafe { &*config };
     let host = Xen::new(config.seed);
-    ENGINE.set(|| {
-        Engine::new(
-            host,
-            Config {
-                compress: config.compress,
-                dedup: config.dedup,
-            },
-        )
-    });
+    let config = Config {
+        compress: config.compress,
+        dedup: config.dedup,
+    };
+    // SAFETY: `init` fills what it is pointed to, which is valid for that.
+    unsafe { ENGINE.set(|at| Engine::init(at, host, config)) };
 }
 
 /// Does what the guest's `struct tmem_op` asks and returns what the guest is to see, or -ERESTART: there is more to do, so

@@ -41,6 +41,8 @@ enum Task {
     Bench(bench::Options),
     /// Build the library, Xen, the test guest and the dom0 that starts it
     Build,
+    /// Build the library and hold it against Xen's rules by disassembling it
+    Check,
     /// Drive the engine and its model by random operations on all cores
     Soak {
         /// How many operations
@@ -68,6 +70,10 @@ fn main() -> ExitCode {
         Task::Build => build::everything().map(|built| {
             println!("\n{built}");
             true
+        }),
+        Task::Check => toolchain::build_library().and_then(|library| {
+            println!("{}", library_check::check(&library.archive)?);
+            Ok(true)
         }),
         Task::Soak { operations, seed } => soak::run(operations, seed),
         Task::Fuzz { seconds } => soak::fuzz(seconds),
