@@ -498,7 +498,7 @@ fn slots(first: usize, step: usize, end: usize) -> impl Iterator<Item = usize> {
 }
 
 fn highest_bit(leaf: usize) -> usize {
-    1 << (63 - (leaf as u64 | 1).leading_zeros())
+    1 << (leaf | 1).ilog2()
 }
 
 /// Puts an entry into the first line from its home on that has room.

@@ -30,12 +30,11 @@ fn damaged_bytes_yield_a_page_or_none_and_nothing_else() {
         }
         let there = guest.get(pool, 1, 1);
         let stats = engine.pool_stats(&guest.client, pool).expect("a pool");
-        match there {
-            Ok(Some(_)) => whole += 1,
-            _ => {
-                assert_eq!(stats.get(Count::Damaged), 1);
-                gone += 1;
-            }
+        if let Ok(Some(_)) = there {
+            whole += 1;
+        } else {
+            assert_eq!(stats.get(Count::Damaged), 1);
+            gone += 1;
         }
         assert_eq!(engine.check().frames, engine.host().held());
         guest.destroy();
