@@ -38,8 +38,8 @@ pub(crate) enum Patience {
 }
 
 impl Patience {
-    /// Looks at a lock before giving up.
-    const LOOKS: u32 = 1 << 14;
+    /// Looks at a lock before giving up: some milliseconds' worth, as the holder's CPU may be a virtual one that waits.
+    const LOOKS: u32 = 1 << 18;
 
     /// Takes a lock.
     pub(crate) fn wait<G>(

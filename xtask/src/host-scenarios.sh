@@ -112,6 +112,8 @@ begin weights
 for weight in 1 2 4; do
     start_paused weight-$weight
     tmemctl set weight-$weight --weight $weight
+done
+for weight in 1 2 4; do
     xl unpause weight-$weight
 done
 for weight in 1 2 4; do
