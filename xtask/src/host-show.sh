@@ -6,6 +6,8 @@ for name in web mail files; do
     weight=$((weight + 100))
     start_paused $name
     tmemctl set $name --weight $weight
+done
+for name in web mail files; do
     xl unpause $name
 done
 for name in web mail files; do

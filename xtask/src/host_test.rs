@@ -83,8 +83,7 @@ fn guests() -> Vec<Guest> {
         player("subject", Kind::Pv64, "keep"),
         player("filler", Kind::Pvh, "fill"),
         player("weight-1", Kind::Pv64, "compete"),
-        player("weight-2", Kind::Pv32, "compete"),
-        player("weight-4", Kind::Pvh, "compete"),
+        player("weight-2", Kind::Pvh, "compete"),
         player("leaver", Kind::Pv64, "leave"),
         player("heir", Kind::Pvh, "inherit"),
     ];
