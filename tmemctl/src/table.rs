@@ -167,11 +167,13 @@ fn summary(statistics: &Statistics, freeable_mib: u32) -> String {
         .iter()
         .map(|client| client.sum("Pc", |_| true))
         .sum();
+    let frames = global(statistics, "Fc");
     format!(
-        "tmem holds {} of pages in {} of memory, of which {freeable_mib} MiB can be given back; \
+        "tmem holds {pages} pages ({}) in {frames} frames ({}), which saves {}; {freeable_mib} MiB can be given back; \
          {} pages evicted, {} of {} operations failed\n",
         mib(pages),
-        mib(global(statistics, "Fc")),
+        mib(frames),
+        mib(pages.saturating_sub(frames)),
         global(statistics, "Et"),
         global(statistics, "Te"),
         global(statistics, "Tt"),

@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Guests that compete for the host's memory, with weights, and how that looks.
+# What pages take; guests that compete for the host's memory, with weights; and how that looks.
 scenario=show
+# Pages of all kinds, at rest: what packing them saves.
+start cache
+wait_for cache "host: ready"
+show held tmemctl list --pools
+go cache
+finish cache
 weight=0
 for name in web mail files; do
     weight=$((weight + 100))

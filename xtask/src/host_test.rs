@@ -28,6 +28,7 @@ pub fn scenarios() -> Host<'static> {
 /// Ends the script of a host with guests that compete for its memory, and shows what an administrator sees.
 pub fn show_on(host: &mut Host) {
     host.guests.extend([
+        player("cache", Kind::Pv64, "keep"),
         player("web", Kind::Pv64, "compete"),
         player("mail", Kind::Pv32, "compete"),
         player("files", Kind::Pvh, "compete"),

@@ -47,6 +47,8 @@ pub fn run() -> Result<bool> {
         .visit("boot a host and its guests", &built, &host)?;
     println!("\n{built}\n");
     print(&visit);
+    println!("\nA guest keeps pages of all kinds. `tmemctl list`:\n");
+    print!("{}", visit.shown("held"));
     println!(
         "\nThree guests compete for the host's memory, with weights of 100, 200 and 300. `tmemctl list`:\n"
     );
