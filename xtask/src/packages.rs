@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -30,6 +31,10 @@ const NEEDED: &[(&str, &str)] = &[
     ("xz-utils", "unpacks Xen's source"),
 ];
 
+/// The oldest [`RUST`] that knows all the options that [`toolchain`] builds with. Debian's release came with an older
+/// one; its security updates carry this.
+const RUST_SINCE: &str = "1.95";
+
 /// A Rust compiler that comes with its library's source, for toolchains without.
 const RUST: &[(&str, &str)] = &[
     ("cargo-web", "builds Rust's core library from source"),
@@ -50,14 +55,17 @@ pub fn install() -> Result<()> {
     };
     let missing: Vec<_> = NEEDED
         .iter()
-        .chain(rust)
-        .filter(|(package, _)| !is_installed(package))
+        .filter(|(package, _)| installed(package).is_none())
+        .chain(
+            rust.iter()
+                .filter(|(package, _)| !installed(package).is_some_and(|has| is_recent(&has))),
+        )
         .collect();
     if missing.is_empty() {
         step::reuse("install Debian packages");
         return Ok(());
     }
-    println!("These Debian packages are missing and get installed now:");
+    println!("These Debian packages are missing or too old and get installed now:");
     for (package, why) in &missing {
         println!("    {package:20} {why}");
     }
@@ -66,13 +74,17 @@ pub fn install() -> Result<()> {
         "This needs root on Debian 12; by hand: apt-get update && apt-get install {}",
         names.join(" ")
     );
-    if !names.iter().all(|package| is_available(package)) {
-        update_lists(&advice)?;
-    }
+    update_lists(&advice)?;
     let mut apt = apt_get();
     apt.args(["install", "--yes", "--no-install-recommends"])
         .args(&names);
     step::run("install Debian packages", "apt-install", &mut apt, &advice)?;
+    if let Some(has) = installed("rustc-web").filter(|has| !is_recent(has)) {
+        bail!(
+            "Debian's Rust is {has} and {RUST_SINCE} is needed: does apt know the suite bookworm-security? \
+             Or: rustup component add rust-src"
+        );
+    }
     Ok(())
 }
 
@@ -84,9 +96,7 @@ pub fn unpack(packages: &[String], to: &Path) -> Result<()> {
     let advice = "Is the machine's package mirror reachable? Try: apt-get update";
     let downloads = places::build("dom0/packages");
     clear(&downloads)?;
-    if !packages.iter().all(|package| is_available(package)) {
-        update_lists(advice)?;
-    }
+    update_lists(advice)?;
     let mut apt = apt_get();
     apt.arg("download").args(packages).current_dir(&downloads);
     step::run(
@@ -107,9 +117,7 @@ pub fn unpack(packages: &[String], to: &Path) -> Result<()> {
 /// # Errors
 /// If Debian knows no such package.
 pub fn stands_for(package: &str) -> Result<String> {
-    if !is_available(package) {
-        update_lists("Is the machine's package mirror reachable?")?;
-    }
+    update_lists("Is the machine's package mirror reachable?")?;
     output(Command::new("apt-cache").args(["depends", "--important", package]))?
         .lines()
         .find_map(|line| line.trim().strip_prefix("Depends: "))
@@ -209,25 +217,34 @@ fn source_mirrors() -> Result<String> {
     Ok(mirrors.concat())
 }
 
-fn is_installed(package: &str) -> bool {
-    output(Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", package]))
-        .is_ok_and(|status| status == "installed")
+/// The version of it that is installed, if any.
+fn installed(package: &str) -> Option<String> {
+    let format = "${db:Status-Status} ${Version}";
+    output(Command::new("dpkg-query").args(["-W", "-f", format, package]))
+        .ok()?
+        .strip_prefix("installed ")
+        .map(str::to_owned)
 }
 
-/// Whether apt's lists have it.
-fn is_available(package: &str) -> bool {
-    output(Command::new("apt-cache").args(["show", "--no-all-versions", package])).is_ok()
+/// Whether this version of [`RUST`] will do.
+fn is_recent(version: &str) -> bool {
+    output(Command::new("dpkg").args(["--compare-versions", version, "ge", RUST_SINCE])).is_ok()
 }
 
+/// Makes apt's lists new, once: old ones name versions that the mirrors have no more, and miss those that are needed.
 fn update_lists(advice: &str) -> Result<()> {
-    let mut apt = apt_get();
-    apt.arg("update");
-    step::run(
-        "update apt's lists of packages",
-        "apt-update",
-        &mut apt,
-        advice,
-    )?;
+    static DONE: OnceLock<()> = OnceLock::new();
+    if DONE.get().is_none() {
+        let mut apt = apt_get();
+        apt.arg("update");
+        step::run(
+            "update apt's lists of packages",
+            "apt-update",
+            &mut apt,
+            advice,
+        )?;
+        DONE.get_or_init(|| ());
+    }
     Ok(())
 }
 
