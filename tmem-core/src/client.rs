@@ -15,7 +15,7 @@ use crate::save::Saving;
 use crate::shard::Cursor;
 use crate::store::Store;
 
-/// Stores that a client may know: its ephemeral, its persistent, and shared pools'.
+/// Stores that a client may know: its ephemeral, its persistent, and shared pools', by the registry's numbers for them.
 pub(crate) const STORES: usize = 2 + SHARED_POOLS;
 pub(crate) const EPHEMERAL: usize = 0;
 pub(crate) const PERSISTENT: usize = 1;
@@ -58,6 +58,11 @@ impl Slot {
         self.store() >= SHARED
     }
 
+    /// The registry's number for a shared pool's store.
+    pub(crate) fn shared(self) -> Option<usize> {
+        self.store().checked_sub(SHARED)
+    }
+
     /// The pool's number in its store: a shared pool has a store to itself.
     pub(crate) fn number(self, id: PoolId) -> u8 {
         if self.is_shared() { 0 } else { id.get() as u8 }
@@ -91,8 +96,9 @@ pub(crate) struct Body<H: Host> {
     pub(crate) vcpus: u32,
     /// No pool is made any more.
     pub(crate) dead: AtomicBool,
+    /// By the administrator.
     pub(crate) frozen: AtomicBool,
-    /// Its persistent pages must not change.
+    /// Its persistent pages must not change, and no new page of any kind comes.
     pub(crate) saving: AtomicBool,
     pub(crate) compress: AtomicBool,
     pub(crate) weight: AtomicU32,
@@ -157,17 +163,14 @@ impl<H: Host> Body<H> {
         }
     }
 
-    /// The place of a shared pool's store among the client's: where it is already, or an empty one, or one whose pool is
-    /// gone. The control lock is held.
-    pub(crate) fn shared_place(&self, store: &Store<H>) -> Option<usize> {
-        (SHARED..STORES).find(|&number| {
-            self.store(number)
-                .is_some_and(|there| core::ptr::eq(there, store))
-        })
-    }
-
-    pub(crate) fn empty_place(&self) -> Option<usize> {
-        (SHARED..STORES).find(|&number| self.store(number).is_none())
+    /// Lets the client hold the store that the registry knows by that number, if it does not yet; says which of the
+    /// client's stores it is. The control lock is held.
+    pub(crate) fn hold_shared(&self, number: usize, store: &Counted<Store<H>>) -> usize {
+        let place = SHARED + number;
+        if self.store(place).is_none() {
+            self.set_store(place, store.hold());
+        }
+        place
     }
 
     /// A live pool and the store its pages are in.
@@ -182,17 +185,19 @@ impl<H: Host> Body<H> {
             .ok_or(Error::NoPool)
     }
 
+    /// A store of a shared pool that it uses or used, by the registry's number.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn shared_store(&self, number: usize) -> Option<&Store<H>> {
+        self.store(SHARED + number)
+    }
+
     pub(crate) fn all_stores(&self) -> impl Iterator<Item = &Store<H>> {
         (0..STORES).filter_map(|number| self.store(number))
     }
 
-    /// Stores of shared pools that it uses or used.
-    pub(crate) fn shared_stores(&self) -> impl Iterator<Item = ManuallyDrop<Counted<Store<H>>>> {
-        (SHARED..STORES).filter_map(|number| {
-            let store = NonNull::new(self.stores[number].load(Ordering::Acquire))?;
-            // SAFETY: the pointer stands for a count; `ManuallyDrop` shows that this is not another.
-            Some(ManuallyDrop::new(unsafe { Counted::from_raw(store) }))
-        })
+    /// Whether it stores no new pages.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Relaxed) || self.saving.load(Ordering::Relaxed)
     }
 
     pub(crate) fn weight(&self) -> u32 {

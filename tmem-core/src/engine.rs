@@ -104,11 +104,11 @@ pub enum Progress {
 pub struct ClientInfo {
     /// Its share of ephemeral memory, relative to other clients' weights; 0: no limit.
     pub weight: u32,
-    /// It stores no new pages.
+    /// The administrator froze it: it stores no new pages.
     pub frozen: bool,
     /// Its new pages are compressed.
     pub compress: bool,
-    /// Its persistent pages are being saved.
+    /// Its persistent pages are being saved, and it stores no new pages meanwhile.
     pub saving: bool,
     /// The most frames its persistent pages may take, if the administrator set one.
     pub cap: Option<u64>,
@@ -338,7 +338,7 @@ impl<H: Host> Engine<H> {
         if let Some(store) = body.store(slot.store()) {
             // The last user of a shared pool takes all of its pages along.
             let only =
-                (slot.is_shared() && !self.registry.lock().is_last_user(store)).then_some(body.id);
+                (slot.is_shared() && !self.registry.lock().is_last_user(slot)).then_some(body.id);
             let cx = self.context(body);
             if let Some(cell) = store.cells().nth(purge.0 as usize) {
                 if cell.with(|shard| shard.purge(&cx, slot.number(pool), only, &mut purge.1)) {
@@ -348,7 +348,7 @@ impl<H: Host> Engine<H> {
             }
             let mut registry = self.registry.lock();
             if slot.is_shared() {
-                registry.leave(&self.host, store, body.id);
+                registry.leave(&self.host, slot, body.id);
             } else {
                 registry.past.merge(&store.stats(slot.number(pool)));
             }
@@ -571,7 +571,7 @@ impl<H: Host> Engine<H> {
         self.registry.lock().ephemeral_frames()
     }
 
-    /// Freezes or thaws a client: a frozen one stores no new pages.
+    /// Freezes or thaws a client: a frozen one stores no new pages. One that is being saved does so after that only.
     pub fn set_frozen(&self, client: &Client<H>, frozen: bool) {
         client.body().frozen.store(frozen, Ordering::Relaxed);
     }
@@ -747,7 +747,7 @@ impl<H: Host> Engine<H> {
 }
 
 fn unless_frozen<H: Host, T>(body: &Body<H>, value: T) -> Result<T, Error> {
-    if body.frozen.load(Ordering::Relaxed) {
+    if body.is_frozen() {
         Err(Error::Frozen)
     } else {
         Ok(value)
@@ -840,12 +840,9 @@ impl<H: Host> Put<'_, H> {
 
     /// To be asked under the shard's lock, so that what begins to hold, holds for all later puts.
     fn terms(&self, full: bool) -> Terms {
-        let frozen = self.body.frozen.load(Ordering::Relaxed);
-        let saving = self.body.saving.load(Ordering::Relaxed) && self.slot.is_persistent();
         Terms {
-            // Even if the administrator thaws the client meanwhile: the walk through its pages would miss a new one.
-            grow: self.forced || !(frozen || saving || full),
-            saving,
+            grow: self.forced || !(self.body.is_frozen() || full),
+            saving: self.body.saving.load(Ordering::Relaxed) && self.slot.is_persistent(),
         }
     }
 

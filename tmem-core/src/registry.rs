@@ -4,7 +4,7 @@
 #[cfg(any(test, feature = "sim"))]
 mod check;
 
-use crate::client::{Body, Client, EPHEMERAL};
+use crate::client::{Body, Client, EPHEMERAL, Slot};
 use crate::counted::Counted;
 use crate::engine::{ClientId, Engine, Error, SHARED_POOLS, Uuid};
 use crate::frame::{Frames, InFrame, Shortage};
@@ -29,18 +29,35 @@ unsafe impl<H: Host> InFrame for Member<H> {}
 /// Members in a frame.
 const MEMBERS: usize = 512;
 
-struct Shared<H: Host> {
+struct Shared {
     uuid: Uuid,
-    store: Counted<Store<H>>,
     /// Clients and how many ids each has for it. The first answers for its memory.
     users: [Option<(ClientId, u32)>; USERS],
+}
+
+/// Room for a shared pool.
+///
+/// A client reads its pools without a lock, so it holds a store for good once it has used it: the store outlives its
+/// pools, and serves the next. As all clients number stores alike, and there are no more stores than shared pools may be,
+/// none ever lacks a place for one.
+struct Place<H: Host> {
+    /// There if a pool is, or if a client still holds it.
+    store: Option<Counted<Store<H>>>,
+    pool: Option<Shared>,
+}
+
+impl<H: Host> Place<H> {
+    const EMPTY: Self = Self {
+        store: None,
+        pool: None,
+    };
 }
 
 pub(crate) struct Registry<H: Host> {
     frames: Frames<H>,
     members: Table<Member<H>, MEMBERS>,
     count: u32,
-    shared: [Option<Shared<H>>; SHARED_POOLS],
+    shared: [Place<H>; SHARED_POOLS],
     /// What happened to pools that are gone.
     pub(crate) past: PoolStats,
 }
@@ -54,7 +71,7 @@ impl<H: Host> Registry<H> {
             frames: Frames::new(None),
             members: Table::new(Member(None)),
             count: 0,
-            shared: [const { None }; SHARED_POOLS],
+            shared: [const { Place::EMPTY }; SHARED_POOLS],
             past: PoolStats::NONE,
         }
     }
@@ -116,6 +133,9 @@ impl<H: Host> Registry<H> {
             if let Some(body) = gone.and_then(Counted::release) {
                 Body::destroy(body, host, &mut self.frames);
             }
+            for place in &mut self.shared {
+                place.reap(host);
+            }
         }
         while self.members.capacity() - self.count >= MEMBERS as u32 {
             self.members.shrink(&mut self.frames.of(host));
@@ -127,104 +147,51 @@ impl<H: Host> Registry<H> {
     /// Makes the client a user of a shared pool, which is made if there is none of that name; says which of the client's
     /// stores it is. The client's control lock is held.
     pub(crate) fn join(&mut self, host: &H, body: &Body<H>, uuid: Uuid) -> Result<usize, Error> {
-        let known = self
-            .shared
-            .iter()
-            .position(|shared| shared.as_ref().is_some_and(|shared| shared.uuid == uuid));
-        let number = if let Some(number) = known {
-            number
-        } else {
-            let number = self
-                .shared
-                .iter()
-                .position(Option::is_none)
-                .ok_or(Error::TooManyPools)?;
-            let store = match self.retired(body) {
-                Some(store) => store,
-                None => Counted::new(
-                    Store::create(host, true, false, None, SHARED_CPUS)
-                        .map_err(|_| Error::NoMemory)?,
-                ),
-            };
-            store.reset_stats(0);
-            self.shared[number] = Some(Shared {
-                uuid,
-                store,
-                users: [None; USERS],
-            });
-            number
+        let places = || self.shared.iter();
+        let number = places()
+            .position(|place| place.pool.as_ref().is_some_and(|pool| pool.uuid == uuid))
+            .or_else(|| places().position(|place| place.pool.is_none() && place.store.is_some()))
+            .or_else(|| places().position(|place| place.pool.is_none()))
+            .ok_or(Error::TooManyPools)?;
+        let place = &mut self.shared[number];
+        let Place {
+            store: Some(store),
+            pool,
+        } = place.open(host, uuid)?
+        else {
+            return Err(Error::NoMemory);
         };
-        let joined = self.shared[number]
-            .as_mut()
-            .ok_or(Error::NoMemory)
-            .and_then(|shared| shared.admit(body));
-        if joined.is_err() && known.is_none() {
-            self.close(host, number);
-        }
-        joined
+        pool.as_mut().ok_or(Error::NoMemory)?.admit(body.id)?;
+        Ok(body.hold_shared(number, store))
     }
 
-    /// A store that the client holds of a shared pool that is gone.
-    fn retired(&self, body: &Body<H>) -> Option<Counted<Store<H>>> {
-        body.shared_stores()
-            .find(|store| self.shared_of(store).is_none())
-            .map(|store| store.hold())
-    }
-
-    fn shared_of(&self, store: &Store<H>) -> Option<usize> {
-        self.shared.iter().position(|shared| {
-            shared
-                .as_ref()
-                .is_some_and(|shared| core::ptr::eq(&raw const *shared.store, store))
-        })
+    fn pool_of(&self, slot: Slot) -> Option<&Shared> {
+        self.shared.get(slot.shared()?)?.pool.as_ref()
     }
 
     /// Whether nobody but one client, with one id, uses a shared pool.
-    pub(crate) fn is_last_user(&self, store: &Store<H>) -> bool {
-        self.shared_of(store)
-            .and_then(|number| self.shared[number].as_ref())
-            .is_none_or(|shared| {
-                shared
-                    .users
-                    .iter()
-                    .flatten()
-                    .map(|user| user.1)
-                    .sum::<u32>()
-                    <= 1
-            })
+    pub(crate) fn is_last_user(&self, slot: Slot) -> bool {
+        self.pool_of(slot).is_none_or(|pool| {
+            let ids = pool.users.iter().flatten().map(|user| user.1);
+            ids.sum::<u32>() <= 1
+        })
     }
 
     /// Takes one of a client's ids for a shared pool away; the last one's closes the pool.
-    pub(crate) fn leave(&mut self, host: &H, store: &Store<H>, client: ClientId) {
-        let Some(number) = self.shared_of(store) else {
+    pub(crate) fn leave(&mut self, host: &H, slot: Slot, client: ClientId) {
+        let Some(place) = slot.shared().and_then(|number| self.shared.get_mut(number)) else {
             return;
         };
-        let Some(shared) = &mut self.shared[number] else {
+        let Some(pool) = &mut place.pool else {
             return;
         };
-        for user in &mut shared.users {
-            match user {
-                Some((id, ids)) if *id == client => {
-                    *ids -= 1;
-                    if *ids == 0 {
-                        *user = None;
-                    }
-                    break;
-                }
-                _ => {}
+        pool.dismiss(client);
+        if pool.users.iter().all(Option::is_none) {
+            place.pool = None;
+            if let Some(store) = &place.store {
+                store.drain(host, Patience::Waits);
             }
-        }
-        if shared.users.iter().all(Option::is_none) {
-            self.close(host, number);
-        }
-    }
-
-    fn close(&mut self, host: &H, number: usize) {
-        if let Some(store) = self.shared[number]
-            .take()
-            .and_then(|shared| shared.store.release())
-        {
-            Store::destroy(store, host);
+            place.reap(host);
         }
     }
 
@@ -241,18 +208,11 @@ impl<H: Host> Registry<H> {
     }
 
     fn stores<'a>(&'a self, body: &'a Body<H>) -> impl Iterator<Item = &'a Store<H>> {
-        let shared = self.shared.iter().flatten();
-        let owned = shared.filter(|shared| {
-            shared
-                .users
-                .iter()
-                .flatten()
-                .next()
-                .is_some_and(|user| user.0 == body.id)
+        let owned = self.shared.iter().filter_map(|place| {
+            let first = place.pool.as_ref()?.users.iter().flatten().next()?;
+            place.store.as_deref().filter(|_| first.0 == body.id)
         });
-        body.store(EPHEMERAL)
-            .into_iter()
-            .chain(owned.map(|shared| &*shared.store))
+        body.store(EPHEMERAL).into_iter().chain(owned)
     }
 
     /// Evicts from whoever should give first; says how many frames the host got back, or `None` if there is nothing left to
@@ -326,24 +286,62 @@ fn oldest<H: Host>(store: &Store<H>, now: u32) -> Option<&Cell<H>> {
     aged.max_by_key(|(age, _)| *age).map(|(_, cell)| cell)
 }
 
-impl<H: Host> Shared<H> {
-    /// Adds an id of the client's.
-    fn admit(&mut self, body: &Body<H>) -> Result<usize, Error> {
-        let place = body
-            .shared_place(&self.store)
-            .or_else(|| body.empty_place())
-            .ok_or(Error::TooManyPools)?;
-        let known = self
-            .users
-            .iter()
-            .position(|user| user.is_some_and(|user| user.0 == body.id));
-        let free = || self.users.iter().position(Option::is_none);
-        let number = known.or_else(free).ok_or(Error::TooManyPools)?;
-        let user = self.users[number].get_or_insert((body.id, 0));
-        user.1 += 1;
-        if body.shared_place(&self.store).is_none() {
-            body.set_store(place, self.store.hold());
+impl<H: Host> Place<H> {
+    /// Makes a pool here, unless it is there.
+    fn open(&mut self, host: &H, uuid: Uuid) -> Result<&mut Self, Error> {
+        if self.pool.is_some() {
+            return Ok(self);
         }
-        Ok(place)
+        if self.store.is_none() {
+            let store =
+                Store::create(host, true, false, None, SHARED_CPUS).map_err(|_| Error::NoMemory)?;
+            self.store = Some(Counted::new(store));
+        }
+        if let Some(store) = &self.store {
+            store.reset_stats(0);
+        }
+        self.pool = Some(Shared {
+            uuid,
+            users: [None; USERS],
+        });
+        Ok(self)
+    }
+
+    /// Gives the store back if there is no pool in it and no client holds it.
+    fn reap(&mut self, host: &H) {
+        if self.pool.is_none()
+            && let Some(store) = self.store.take_if(|store| store.is_last())
+            && let Some(store) = store.release()
+        {
+            Store::destroy(store, host);
+        }
+    }
+}
+
+impl Shared {
+    /// Adds an id of the client's.
+    fn admit(&mut self, client: ClientId) -> Result<(), Error> {
+        let known = |user: &Option<(ClientId, u32)>| user.is_some_and(|user| user.0 == client);
+        let users = &self.users;
+        let number = users
+            .iter()
+            .position(known)
+            .or_else(|| users.iter().position(Option::is_none))
+            .ok_or(Error::TooManyPools)?;
+        self.users[number].get_or_insert((client, 0)).1 += 1;
+        Ok(())
+    }
+
+    /// Takes an id of the client's away.
+    fn dismiss(&mut self, client: ClientId) {
+        let known = |user: &&mut Option<(ClientId, u32)>| user.is_some_and(|user| user.0 == client);
+        if let Some(place) = self.users.iter_mut().find(known)
+            && let Some((_, ids)) = place
+        {
+            *ids -= 1;
+            if *ids == 0 {
+                *place = None;
+            }
+        }
     }
 }

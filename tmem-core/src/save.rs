@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Taking a client's persistent pages along, to a file or another host, one page a call.
 //!
-//! While a client is saved it is frozen: its pages can go, none comes or changes. So a walk through the store that meets
+//! While a client is saved it is as if frozen, even if the administrator thaws it: its pages can go, none comes or changes. So a walk through the store that meets
 //! records from the highest number down misses none (records move down only) and may meet one twice; what goes after it
 //! was met is in the journal, if the save is live.
 
@@ -38,14 +38,12 @@ pub enum SaveError {
 /// A save under way.
 #[derive(Clone, Copy)]
 pub(crate) struct Saving {
-    /// Whether the client was frozen before.
-    was_frozen: bool,
     cell: u32,
     cursor: Cursor,
 }
 
 impl<H: Host> Engine<H> {
-    /// Begins to save a client and freezes it. `live`: it goes on running, and pages that go are recorded.
+    /// Begins to save a client, which stores no new pages until the end. `live`: it goes on running, and pages that go are recorded.
     ///
     /// # Errors
     /// `Busy`.
@@ -55,9 +53,7 @@ impl<H: Host> Engine<H> {
         if control.saving.is_some() {
             return Err(SaveError::Busy);
         }
-        let was_frozen = body.frozen.swap(true, Ordering::Relaxed);
         control.saving = Some(Saving {
-            was_frozen,
             cell: 0,
             cursor: Cursor::START,
         });
@@ -67,7 +63,7 @@ impl<H: Host> Engine<H> {
             .into_iter()
             .flat_map(super::store::Store::cells)
         {
-            // Passing the lock also ends puts that began before the client was frozen.
+            // Passing the lock also ends puts that began before the save.
             cell.with(|shard| {
                 if live {
                     shard.journal.start();
@@ -147,18 +143,14 @@ impl<H: Host> Engine<H> {
         Ok(None)
     }
 
-    /// Ends the save; the client is as frozen as it was before.
+    /// Ends the save.
     ///
     /// # Errors
     /// `NotSaving`.
     pub fn save_end(&self, client: &Client<H>) -> Result<(), SaveError> {
         let mut control = client.body().control.lock();
-        let saving = control.saving.take().ok_or(SaveError::NotSaving)?;
+        control.saving.take().ok_or(SaveError::NotSaving)?;
         self.stop_saving(client.body());
-        client
-            .body()
-            .frozen
-            .store(saving.was_frozen, Ordering::Relaxed);
         Ok(())
     }
 

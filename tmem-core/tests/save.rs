@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Guest, Kind, contents, engine};
-use tmem_core::{Error, FrameBytes, Handle, PoolKind, SaveError};
+use tmem_core::{Error, FrameBytes, Handle, PoolId, PoolKind, SaveError};
 
 const PAGES: u32 = 3000;
 
@@ -136,6 +136,26 @@ fn what_goes_during_a_live_save_is_told() {
     for (guest, engine) in [(guest, &from), (copy, &to)] {
         guest.destroy();
         assert_eq!(engine.host().held(), 0, "frames leak");
+    }
+}
+
+#[test]
+fn what_the_administrator_freezes_during_a_save_stays_so() {
+    let engine = engine(100_000, true);
+    let (guest, pool) = filled(&engine, 1);
+    let ephemeral = PoolId::new(0).expect("a number of a pool");
+    let put = |pool| guest.put(pool, 99, PAGES, &page(1));
+    for frozen in [true, false] {
+        engine.set_frozen(&guest.client, !frozen);
+        engine
+            .save_begin(&guest.client, true)
+            .expect("no other save");
+        engine.set_frozen(&guest.client, frozen);
+        assert_eq!(put(pool), Err(Error::Frozen));
+        assert_eq!(put(ephemeral), Err(Error::Frozen));
+        engine.save_end(&guest.client).expect("a save under way");
+        assert_eq!(put(pool).is_err(), frozen);
+        assert_eq!(engine.client_info(&guest.client).frozen, frozen);
     }
 }
 

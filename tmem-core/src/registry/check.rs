@@ -31,12 +31,25 @@ impl<H: Host> Registry<H> {
 
         // A store and how many were seen to hold it.
         let mut stores: HashMap<*const Store<H>, u32> = HashMap::new();
-        for shared in self.shared.iter().flatten() {
-            *stores.entry(&raw const *shared.store).or_default() += 1;
+        for place in &self.shared {
+            match &place.store {
+                Some(store) => *stores.entry(&raw const **store).or_default() += 1,
+                None => assert!(place.pool.is_none(), "a shared pool without a store"),
+            }
         }
         for body in self.bodies() {
             for store in body.all_stores() {
                 *stores.entry(store).or_default() += 1;
+            }
+            for (number, place) in self.shared.iter().enumerate() {
+                assert!(
+                    body.shared_store(number).is_none_or(|store| place
+                        .store
+                        .as_deref()
+                        .is_some_and(|there| core::ptr::eq(store, there))),
+                    "{:?} and the registry know shared store {number} alike",
+                    body.id
+                );
             }
             self.check_pools(body, &mut census);
         }
@@ -59,7 +72,7 @@ impl<H: Host> Registry<H> {
                 census.inversions += held.inversions;
             }
         }
-        assert!(stores.is_empty(), "a shared pool has no user");
+        assert!(stores.is_empty(), "a shared pool's store that nobody holds");
         census
     }
 
@@ -81,25 +94,27 @@ impl<H: Host> Registry<H> {
                 continue;
             }
             census.pools += 1;
-            let Some(store) = body.store(slot.store()) else {
-                panic!("pool {} of {:?} has no store", id.get(), body.id);
-            };
+            assert!(
+                body.store(slot.store()).is_some(),
+                "pool {} of {:?} has no store",
+                id.get(),
+                body.id
+            );
             assert_eq!(
                 slot.is_shared(),
-                self.shared_of(store).is_some(),
+                self.pool_of(slot).is_some(),
                 "whether pool {} of {:?} is in the list of shared ones",
                 id.get(),
                 body.id
             );
         }
-        for shared in self.shared.iter().flatten() {
+        for (number, pool) in self.shared.iter().enumerate() {
+            let Some(shared) = &pool.pool else { continue };
             let listed = shared.users.iter().flatten();
             let ids: Vec<_> = listed.filter(|user| user.0 == body.id).collect();
             let used = PoolId::all()
                 .map(|id| body.slot(id))
-                .filter(|slot| slot.state() != State::Free)
-                .filter_map(|slot| body.store(slot.store()))
-                .filter(|store| core::ptr::eq(*store, &raw const *shared.store))
+                .filter(|slot| slot.state() != State::Free && slot.shared() == Some(number))
                 .count();
             assert!(ids.len() <= 1, "{:?} is a user twice", body.id);
             assert_eq!(

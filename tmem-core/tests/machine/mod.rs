@@ -174,7 +174,6 @@ struct Shared {
 
 struct Saving {
     live: bool,
-    was_frozen: bool,
     through: bool,
     seen: HashMap<Handle, u8>,
 }
@@ -187,6 +186,13 @@ struct Guest {
     authorised: [bool; UUIDS],
     slots: [Option<Slot>; POOLS],
     saving: Option<Saving>,
+}
+
+impl Guest {
+    /// By the administrator, or for as long as it is saved.
+    fn is_frozen(&self) -> bool {
+        self.frozen || self.saving.is_some()
+    }
 }
 
 /// Engine and model.
@@ -526,7 +532,7 @@ impl Machine {
         };
         let guest = self.guests[who].as_ref().expect("a guest");
         let saving = persistent && guest.saving.is_some();
-        let frozen = guest.frozen || saving;
+        let frozen = guest.is_frozen();
         let full = persistent
             && guest
                 .cap
@@ -629,7 +635,7 @@ impl Machine {
         let (oid, index, at) = self.place(call);
         let guest = self.guests[who].as_ref().expect("a guest");
         let result = self.engine.flush_page(&guest.client, pool, oid, index);
-        assert_eq!(result.is_err(), guest.frozen, "a flush: {result:?}");
+        assert_eq!(result.is_err(), guest.is_frozen(), "a flush: {result:?}");
         self.model(who, pool).0.version[at] = 0;
     }
 
@@ -642,7 +648,7 @@ impl Machine {
                 result => break result,
             }
         };
-        assert_eq!(result.is_err(), guest.frozen, "a flush: {result:?}");
+        assert_eq!(result.is_err(), guest.is_frozen(), "a flush: {result:?}");
         let indexes = usize::from(self.world.indexes);
         let first = at / indexes * indexes;
         self.model(who, pool).0.version[first..first + indexes].fill(0);
@@ -731,11 +737,9 @@ impl Machine {
         assert_eq!(result, Ok(()));
         guest.saving = Some(Saving {
             live,
-            was_frozen: guest.frozen,
             through: false,
             seen: HashMap::new(),
         });
-        guest.frozen = true;
     }
 
     fn save_step(&mut self, who: usize, pages: u8) {
@@ -865,7 +869,8 @@ impl Machine {
             }
         }
         assert_eq!(self.engine.save_end(&guest.client), Ok(()));
-        guest.frozen = saving.was_frozen;
+        let frozen = self.engine.client_info(&guest.client).frozen;
+        assert_eq!(frozen, guest.frozen, "a save changed who is frozen");
     }
 
     /// Saves all persistent pages of a client, restores them into a new engine and compares.

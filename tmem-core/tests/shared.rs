@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Shared pools come and go, and so do those who share them.
+
+mod common;
+
+use common::{Guest, Kind, contents, engine};
+use tmem_core::{Error, PoolKind, Uuid};
+
+const POOLS: u64 = 16;
+
+fn join(guest: &Guest<'_>, uuid: Uuid) -> Result<tmem_core::PoolId, Error> {
+    guest
+        .engine
+        .authorise(&guest.client, uuid, true)
+        .expect("room");
+    let joined = guest
+        .engine
+        .new_pool(&guest.client, PoolKind::SharedEphemeral(uuid));
+    guest
+        .engine
+        .authorise(&guest.client, uuid, false)
+        .expect("it was allowed");
+    joined
+}
+
+#[test]
+fn a_client_may_join_any_number_of_pools_in_its_life() {
+    let engine = engine(100_000, true);
+    let visitor = Guest::new(&engine, 1, u64::MAX, 1);
+    let page = contents(Kind::Text, 5);
+    let mut most = 0;
+    // Pools of always other clients, of which some stay when the next ones come.
+    let mut makers = Vec::new();
+    for number in 0..100 {
+        let maker = Guest::new(&engine, 2 + number, u64::MAX, 1);
+        let uuid = [number.into(), 1];
+        let made = join(&maker, uuid).expect("fewer than 16 pools");
+        maker.put(made, 1, 1, &page).expect("room");
+        let joined = join(&visitor, uuid).expect("fewer than 16 pools");
+        let there = visitor
+            .get(joined, 1, 1)
+            .expect("a pool")
+            .expect("the page");
+        assert!(there.0 == page.0, "the page of pool {number}");
+        visitor.destroy_pool(joined);
+        makers.push((maker, made));
+        let _ = engine.check();
+        if makers.len() as u64 == POOLS {
+            for (maker, pool) in makers.drain(..if number % 2 == 0 { 16 } else { 5 }) {
+                maker.destroy_pool(pool);
+                maker.destroy();
+            }
+        }
+        most = most.max(engine.host().held());
+    }
+    // Sixteen stores, with what they hold, and one frame each for the clients.
+    assert!(most < 16 * 25 + 20, "{most} frames for 16 shared pools");
+    for (maker, _) in makers {
+        maker.destroy();
+    }
+    visitor.destroy();
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}
+
+#[test]
+fn a_store_serves_the_next_pool_as_new() {
+    let engine = engine(100_000, true);
+    let [first, second] = [1, 2].map(|id| Guest::new(&engine, id, u64::MAX, 1));
+    let page = contents(Kind::Noise, 5);
+    let pool = join(&first, [1, 1]).expect("a pool");
+    join(&second, [1, 1]).expect("the same pool");
+    for index in 0..200 {
+        first.put(pool, index, 1, &page).expect("room");
+    }
+    first.destroy_pool(pool);
+    second.destroy_pool(pool);
+    let other = join(&second, [2, 2]).expect("a pool");
+    assert!(matches!(second.get(other, 1, 1), Err(Error::EmptyPool)));
+    assert!(matches!(first.get(pool, 1, 1), Err(Error::NoPool)));
+    let stats = engine.pool_stats(&second.client, other).expect("a pool");
+    assert_eq!(stats.get(tmem_core::Count::Put), 0);
+    let _ = engine.check();
+    first.destroy();
+    second.destroy();
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}
+
+#[test]
+fn a_seventeenth_pool_is_refused() {
+    let engine = engine(100_000, true);
+    let guests = [1, 2].map(|id| Guest::new(&engine, id, u64::MAX, 1));
+    for number in 0..POOLS {
+        join(&guests[0], [number, 1]).expect("fewer than 16 pools");
+    }
+    assert_eq!(join(&guests[1], [99, 1]), Err(Error::TooManyPools));
+    let _ = engine.check();
+    for guest in guests {
+        guest.destroy();
+    }
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}
