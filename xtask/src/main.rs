@@ -37,6 +37,11 @@ enum Task {
     Run,
     /// Run every check and test, those in QEMU included
     Test,
+    /// Boot one of the machines that `test` boots, and count what its guests say
+    Boot {
+        /// Its name, such as `steered-host`
+        machine: String,
+    },
     /// Measure the engine against its budgets, in user space
     Bench(bench::Options),
     /// Build the library, Xen, the test guest and the dom0 that starts it
@@ -66,6 +71,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Run => report::run(),
         Task::Test => test::run(),
+        Task::Boot { machine } => test::boot_one(&machine),
         Task::Bench(options) => bench::run(&options),
         Task::Build => build::everything().map(|built| {
             println!("\n{built}");

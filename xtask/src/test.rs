@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, ensure};
 
 use crate::build::{self, Built};
 use crate::dom0::{Host, Visit};
@@ -71,6 +71,19 @@ impl Tally {
         }
     }
 
+    /// Prints what failed, and the sums; whether nothing failed.
+    fn sum(&self) -> bool {
+        if !self.problems.is_empty() {
+            println!("\nWhat failed:");
+            for problem in &self.problems {
+                println!("  {problem}");
+            }
+            println!("The logs are in {}.", short(&places::build("logs")));
+        }
+        println!("{} passed, {} failed", self.passed, self.failed);
+        self.failed == 0
+    }
+
     /// Counts the cases of `cargo test` from what it wrote.
     fn cargo_test(&mut self) -> Result<()> {
         let log = fs::read_to_string(places::log("cargo-test"))?;
@@ -126,17 +139,26 @@ pub fn run() -> Result<bool> {
         );
         tally.cargo_test()?;
         tally.check(tested);
-        boot(&mut tally, &built);
+        boot(&mut tally, &built, |_| true);
     }
-    if !tally.problems.is_empty() {
-        println!("\nWhat failed:");
-        for problem in &tally.problems {
-            println!("  {problem}");
-        }
-        println!("The logs are in {}.", short(&places::build("logs")));
-    }
-    println!("{} passed, {} failed", tally.passed, tally.failed);
-    Ok(tally.failed == 0)
+    Ok(tally.sum())
+}
+
+/// Boots one of the machines with what is built; whether all passed.
+///
+/// # Errors
+/// If there is no such machine, or the build fails.
+pub fn boot_one(name: &str) -> Result<bool> {
+    let names = hosts().map(|host| host.name);
+    ensure!(
+        names.contains(&name) || ALONE.iter().any(|(alone, _)| *alone == name),
+        "there is no machine {name}; there are {} and {}",
+        ALONE.map(|(alone, _)| alone).join(", "),
+        names.join(", ")
+    );
+    let mut tally = Tally::default();
+    boot(&mut tally, &build::everything()?, |machine| machine == name);
+    Ok(tally.sum())
 }
 
 fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
@@ -147,20 +169,37 @@ fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Boots everything in QEMU, several machines at once, and counts what their guests say.
-fn boot(tally: &mut Tally, built: &Built) {
+/// Machines with nothing but Xen and the test guest, and their CPUs.
+const ALONE: [(&str, u32); 2] = [("alone-1", 1), ("alone-2", 2)];
+
+fn hosts() -> [Host<'static>; 3] {
+    [roomy_host(), crowded_host(), host_test::scenarios()]
+}
+
+/// Boots those machines in QEMU, several at once, and counts what their guests say.
+fn boot(tally: &mut Tally, built: &Built, wanted: impl Fn(&str) -> bool) {
     let (alone, hosts) = thread::scope(|scope| {
-        let hosts = [roomy_host(), crowded_host(), host_test::scenarios()].map(|host| {
-            scope.spawn(move || {
-                let what = format!("boot {}, {} MiB, and its guests", host.name, host.memory);
-                (host.name, built.dom0.visit(&what, built, &host))
+        let hosts: Vec<_> = hosts()
+            .into_iter()
+            .filter(|host| wanted(host.name))
+            .map(|host| {
+                scope.spawn(move || {
+                    let what = format!("boot {}, {} MiB, and its guests", host.name, host.memory);
+                    (host.name, built.dom0.visit(&what, built, &host))
+                })
             })
-        });
-        let alone = [1, 2].map(|vcpus| alone(built, vcpus));
-        let hosts = hosts.map(|host| host.join().expect("booting does not panic"));
-        (alone, hosts)
+            .collect();
+        let alone: Vec<_> = ALONE
+            .into_iter()
+            .filter(|(name, _)| wanted(name))
+            .map(|(name, vcpus)| (vcpus, alone(built, name, vcpus)))
+            .collect();
+        let hosts = hosts
+            .into_iter()
+            .map(|host| host.join().expect("booting does not panic"));
+        (alone, hosts.collect::<Vec<_>>())
     });
-    for (vcpus, boot) in (1..).zip(alone) {
+    for (vcpus, boot) in alone {
         if let Some(boot) = tally.check(boot) {
             tally.guest(
                 &format!("pv64 as dom0, {vcpus} vCPU"),
@@ -182,9 +221,9 @@ fn boot(tally: &mut Tally, built: &Built) {
 }
 
 /// The test guest as a PV dom0, with nothing between it and the hypervisor, and little memory for both.
-fn alone(built: &Built, vcpus: u32) -> Result<Boot> {
+fn alone(built: &Built, name: &str, vcpus: u32) -> Result<Boot> {
     Machine {
-        name: &format!("alone-{vcpus}"),
+        name,
         memory: 384,
         cpus: vcpus,
         xen: &built.xen.image,
