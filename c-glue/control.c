@@ -74,9 +74,9 @@ long tmem_control(const struct xen_sysctl_tmem_op *op)
     if ( d && !d->is_dying )
         guest = &d->tmem.guest;
 
-    this_cpu(tmem_inside) = true;
+    tmem_enter();
     rc = tmem_rs_control(op, guest, &op->buf);
-    this_cpu(tmem_inside) = false;
+    tmem_leave();
 
     spin_unlock(&control_lock);
 
@@ -90,9 +90,9 @@ static void cf_check print_summary(unsigned char key)
 {
     printk("'%c' pressed -> transcendent memory\n", key);
 
-    this_cpu(tmem_inside) = true;
+    tmem_enter();
     tmem_rs_summary();
-    this_cpu(tmem_inside) = false;
+    tmem_leave();
 }
 
 #ifdef CONFIG_HYPFS
@@ -108,9 +108,9 @@ static int cf_check read_figure(const struct hypfs_entry *entry,
 
     spin_lock(&figures_lock);
 
-    this_cpu(tmem_inside) = true;
+    tmem_enter();
     tmem_rs_figures(&figures);
-    this_cpu(tmem_inside) = false;
+    tmem_leave();
 
     rc = hypfs_read_leaf(entry, uaddr);
 

@@ -5,14 +5,18 @@
  */
 
 #include <xen/domain_page.h>
+#include <xen/init.h>
 #include <xen/mm.h>
+#include <xen/percpu.h>
 #include <xen/sched.h>
 #include <xen/string.h>
 #include <xen/time.h>
 #include <asm/p2m.h>
 #include <asm/paging.h>
 
-#include <xen/tmem-rs.h>
+#include <xen/tmem.h>
+
+#include "inside.h"
 
 /*
  * Pages that tmem has and no domain is charged for: those of ephemeral pages,
@@ -32,13 +36,100 @@ static void count(long pages)
 }
 
 /*
+ * Pages, free and not claimed, that tmem leaves in the heap.  Below that it
+ * takes none, so that whoever allocates does not race with guests' puts for
+ * what tmem has just given back, and has something to go on with while tmem
+ * can't give any, as its locks are held.
+ */
+static unsigned long __read_mostly reserve;
+
+/* Until then it takes none at all: somebody needs more than the reserve. */
+static s_time_t yields_until;
+
+void __init tmem_set_reserve(void)
+{
+    reserve = total_pages >> 7;
+    reserve = max(reserve, (4UL << 20) >> PAGE_SHIFT);
+    reserve = min(reserve, (64UL << 20) >> PAGE_SHIFT);
+}
+
+bool tmem_reserve_is_low(void)
+{
+    return unclaimed_pages() < reserve / 2;
+}
+
+void tmem_yield(void)
+{
+    ACCESS_ONCE(yields_until) = NOW() + MILLISECS(10);
+}
+
+static bool may_take(void)
+{
+    s_time_t until = ACCESS_ONCE(yields_until);
+
+    return unclaimed_pages() > reserve && (!until || NOW() >= until);
+}
+
+/*
+ * What this CPU's call of the library gave back, for the same call to have
+ * again: a put that evicts other pages gets their frames, and need not race
+ * for them.  Empty between calls.
+ */
+#define MAX_KEPT 16
+struct kept {
+    unsigned int nr;
+    struct page_info *pages[MAX_KEPT];
+};
+static DEFINE_PER_CPU(struct kept, kept);
+
+static void release(struct page_info *page)
+{
+    count(-1);
+    free_domheap_page(page);
+}
+
+static void keep(struct page_info *page)
+{
+    struct kept *kept = &this_cpu(kept);
+
+    if ( kept->nr < MAX_KEPT )
+        kept->pages[kept->nr++] = page;
+    else
+        release(page);
+}
+
+void tmem_enter(void)
+{
+    ASSERT(!this_cpu(tmem_inside));
+    this_cpu(tmem_inside) = true;
+}
+
+void tmem_leave(void)
+{
+    struct kept *kept = &this_cpu(kept);
+
+    while ( kept->nr )
+        release(kept->pages[--kept->nr]);
+
+    this_cpu(tmem_inside) = false;
+}
+
+/*
  * Allocations do not scrub: the library never shows a guest bytes that it did
  * not write to the frame itself.  Freeing marks the frame for scrubbing.
  */
 
 void *tmem_host_alloc_metadata(void)
 {
-    void *frame = alloc_xenheap_page();
+    struct kept *kept = &this_cpu(kept);
+    void *frame = may_take() ? alloc_xenheap_page() : NULL;
+
+    /* Not every frame is mapped for good, so trade what is kept for one. */
+    while ( !frame && kept->nr )
+    {
+        release(kept->pages[--kept->nr]);
+        frame = alloc_xenheap_page();
+    }
 
     if ( frame )
         count(1);
@@ -48,14 +139,23 @@ void *tmem_host_alloc_metadata(void)
 
 void tmem_host_free_metadata(void *frame)
 {
-    count(-1);
-    free_xenheap_page(frame);
+    struct page_info *page = virt_to_page(frame);
+
+    /* All that tells it from a page of the domain heap. */
+    page->count_info &= ~PGC_xen_heap;
+    keep(page);
 }
 
 uint64_t tmem_host_alloc_data(void)
 {
-    struct page_info *page = alloc_domheap_pages(NULL, 0, MEMF_no_scrub);
+    struct kept *kept = &this_cpu(kept);
+    struct page_info *page = NULL;
 
+    if ( kept->nr )
+        return mfn_x(page_to_mfn(kept->pages[--kept->nr]));
+
+    if ( may_take() )
+        page = alloc_domheap_pages(NULL, 0, MEMF_no_scrub);
     if ( !page )
         return mfn_x(INVALID_MFN);
 
@@ -66,8 +166,7 @@ uint64_t tmem_host_alloc_data(void)
 
 void tmem_host_free_data(uint64_t mfn)
 {
-    count(-1);
-    free_domheap_page(mfn_to_page(_mfn(mfn)));
+    keep(mfn_to_page(_mfn(mfn)));
 }
 
 void *tmem_host_map(uint64_t mfn)

@@ -20,7 +20,7 @@
 
 #include "inside.h"
 
-/* How many frames to ask for when an allocation of one would fail. */
+/* How many frames to ask for at once when the heap needs some. */
 #define RELINQUISH_BATCH 32
 
 static bool __read_mostly opt_tmem;
@@ -73,9 +73,9 @@ static long serve(XEN_GUEST_HANDLE_PARAM(void) arg, bool compat)
          copy_from_guest(op, guest_handle_cast(arg, char), compat ? 52 : 56) )
         return -EFAULT;
 
-    this_cpu(tmem_inside) = true;
+    tmem_enter();
     rc = tmem_rs_op(&d->tmem.guest, op, compat);
-    this_cpu(tmem_inside) = false;
+    tmem_leave();
 
     if ( rc == -ERESTART )
         rc = hypercall_create_continuation(__HYPERVISOR_tmem_op, "h", arg);
@@ -113,14 +113,14 @@ int tmem_domain_teardown(struct domain *d)
     if ( !d->tmem.guest.client )
         return 0;
 
-    this_cpu(tmem_inside) = true;
+    tmem_enter();
     done = tmem_rs_client_destroy(&d->tmem.guest);
-    this_cpu(tmem_inside) = false;
+    tmem_leave();
 
     return done ? 0 : -ERESTART;
 }
 
-bool tmem_relinquish(void)
+static bool relinquish(enum tmem_rs_wait wait)
 {
     bool freed;
 
@@ -132,11 +132,22 @@ bool tmem_relinquish(void)
          in_irq() || !local_irq_is_enabled() )
         return false;
 
-    this_cpu(tmem_inside) = true;
-    freed = tmem_rs_relinquish(RELINQUISH_BATCH);
-    this_cpu(tmem_inside) = false;
+    tmem_enter();
+    freed = tmem_rs_relinquish(RELINQUISH_BATCH, wait);
+    tmem_leave();
 
     return freed;
+}
+
+void tmem_keep_reserve(void)
+{
+    if ( opt_tmem && unlikely(tmem_reserve_is_low()) && tmem_cached() )
+        relinquish(TMEM_RS_WAIT_NOT);
+}
+
+bool tmem_relinquish(void)
+{
+    return relinquish(TMEM_RS_WAIT_A_LITTLE);
 }
 
 uint64_t tmem_freeable(void)
@@ -144,22 +155,19 @@ uint64_t tmem_freeable(void)
     return opt_tmem ? tmem_rs_freeable() : 0;
 }
 
-int tmem_make_room(unsigned long pages)
+bool tmem_make_room(unsigned long pages)
 {
-    uint64_t free, claimed;
+    bool freed;
 
-    get_outstanding_claims(&free, &claimed);
-    if ( free + tmem_freeable() < claimed + pages )
-        return 0;
+    if ( unclaimed_pages() + tmem_freeable() < pages )
+        return false;
 
-    while ( free < claimed + pages && tmem_relinquish() )
-    {
-        if ( hypercall_preempt_check() )
-            return -ERESTART;
-        get_outstanding_claims(&free, &claimed);
-    }
+    do {
+        tmem_yield();
+        freed = relinquish(TMEM_RS_WAIT_ALWAYS);
+    } while ( freed && unclaimed_pages() < pages && !hypercall_preempt_check() );
 
-    return 0;
+    return freed;
 }
 
 static int cf_check cpu_callback(
@@ -212,6 +220,7 @@ static int __init cf_check tmem_init(void)
     for ( i = 0; i < ARRAY_SIZE(config.seed); i++ )
         config.seed[i] = ((uint64_t)get_random() << 32) | get_random();
 
+    tmem_set_reserve();
     tmem_rs_init(&config);
     tmem_control_init();
 

@@ -13,6 +13,19 @@
  */
 DECLARE_PER_CPU(bool, tmem_inside);
 
+/* Around each call of the library that may allocate, free or take locks. */
+void tmem_enter(void);
+void tmem_leave(void);
+
+/* Decides how much of the heap tmem leaves alone. */
+void tmem_set_reserve(void);
+
+/* Whether less than half of that is left. */
+bool tmem_reserve_is_low(void);
+
+/* Has tmem take nothing from the heap for a while. */
+void tmem_yield(void);
+
 void tmem_control_init(void);
 
 /* Waits for the control operation under way, if any. */

@@ -36,8 +36,14 @@ void tmem_domain_init(struct domain *d);
 int tmem_domain_teardown(struct domain *d);
 
 /*
- * Gives some frames that hold no guest's only copy back to the heap, and says
- * whether there were any.  For allocations that would fail otherwise.
+ * Gives some frames that hold no guest's only copy back to the heap if little
+ * is left there, unless that takes waiting.  Before each allocation.
+ */
+void tmem_keep_reserve(void);
+
+/*
+ * Gives some back in any case, and says whether there were any.  For
+ * allocations that would fail otherwise.
  */
 bool tmem_relinquish(void);
 
@@ -51,10 +57,10 @@ uint64_t tmem_freeable(void);
 unsigned long tmem_cached(void);
 
 /*
- * Has tmem give back what is missing for that many pages to be free and not
- * claimed, unless that can't be reached.  Returns 0 or -ERESTART.
+ * Gives back what is missing for that many pages to be free and not claimed,
+ * or a part of it, and says whether it makes sense to try again.
  */
-int tmem_make_room(unsigned long pages);
+bool tmem_make_room(unsigned long pages);
 
 /* XEN_SYSCTL_tmem_op.  -ERESTART: there is more to do. */
 long tmem_control(const struct xen_sysctl_tmem_op *op);
@@ -63,10 +69,11 @@ long tmem_control(const struct xen_sysctl_tmem_op *op);
 
 static inline void tmem_domain_init(struct domain *d) {}
 static inline int tmem_domain_teardown(struct domain *d) { return 0; }
+static inline void tmem_keep_reserve(void) {}
 static inline bool tmem_relinquish(void) { return false; }
 static inline uint64_t tmem_freeable(void) { return 0; }
 static inline unsigned long tmem_cached(void) { return 0; }
-static inline int tmem_make_room(unsigned long pages) { return 0; }
+static inline bool tmem_make_room(unsigned long pages) { return false; }
 
 #endif /* CONFIG_TMEM */
 

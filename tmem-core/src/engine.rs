@@ -543,16 +543,12 @@ impl<H: Host> Engine<H> {
     ///
     /// To be called without any lock of the engine's, so not from the host's methods.
     pub fn relinquish(&self, frames: u64) -> u64 {
-        self.evict(frames, Patience::Waits)
+        self.relinquish_with(frames, Patience::Waits)
     }
 
     /// As [`Engine::relinquish`], for a caller with locks of the host's that the host's methods take too: rather than wait
     /// for what may wait for the caller, it frees less.
-    pub fn relinquish_soon(&self, frames: u64) -> u64 {
-        self.evict(frames, Patience::GivesUp)
-    }
-
-    fn evict(&self, frames: u64, patience: Patience) -> u64 {
+    pub fn relinquish_with(&self, frames: u64, patience: Patience) -> u64 {
         let mut freed = 0;
         while freed < frames {
             let registry = patience.wait(|| self.registry.lock(), || self.registry.try_lock());

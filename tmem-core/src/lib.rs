@@ -53,3 +53,4 @@ pub use engine::{
 pub use host::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber, Host};
 pub use save::{Handle, SaveError};
 pub use stats::{Count, PoolStats};
+pub use store::Patience;

@@ -29,12 +29,14 @@ use crate::stats::PoolStats;
 const SHARDS: usize = 64;
 
 /// How long to wait for a lock.
-#[derive(Clone, Copy)]
-pub(crate) enum Patience {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
     /// Until it is there.
     Waits,
     /// Not much longer than an operation takes: for a caller that may hold what the lock's holder waits for.
     GivesUp,
+    /// Not at all: for a caller that can do without.
+    None,
 }
 
 impl Patience {
@@ -49,6 +51,7 @@ impl Patience {
     ) -> Option<G> {
         match self {
             Self::Waits => Some(lock()),
+            Self::None => try_lock(),
             Self::GivesUp => (0..Self::LOOKS).find_map(|_| {
                 let guard = try_lock();
                 if guard.is_none() {

@@ -36,7 +36,7 @@ use core::mem::{offset_of, size_of};
 
 use static_assertions::const_assert_eq;
 use tmem_core::compress::Scratch;
-use tmem_core::{Config, Count, Engine, Progress};
+use tmem_core::{Config, Count, Engine, Patience, Progress};
 
 use boot::Boot;
 use xen::{Counter, Xen};
@@ -59,6 +59,18 @@ pub struct tmem_rs_config {
     pub dedup: bool,
     /// 128 bits that guests cannot guess.
     pub seed: [u64; 2],
+}
+
+/// How long to wait for a lock of tmem's.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum tmem_rs_wait {
+    /// Until it is there. For callers without locks.
+    Always,
+    /// Not much longer than an operation of tmem's takes. For callers with any lock that Xen allows around an allocation.
+    ALittle,
+    /// Not at all. For the same callers.
+    Not,
 }
 
 /// A domain, as tmem knows it. Embedded in `struct domain`, which keeps it for as long as it lives.
@@ -161,13 +173,17 @@ pub unsafe extern "C" fn tmem_rs_client_destroy(guest: *mut tmem_rs_guest) -> bo
     unsafe { hypercall::Guest::new(guest).destroy(engine) == Progress::Done }
 }
 
-/// Gives up to `frames` frames of ephemeral pages back to Xen's heap; returns how many. The caller may hold any lock that
-/// Xen allows around an allocation.
+/// Gives up to `frames` frames of ephemeral pages back to Xen's heap; returns how many.
 #[unsafe(no_mangle)]
-pub extern "C" fn tmem_rs_relinquish(frames: u64) -> u64 {
+pub extern "C" fn tmem_rs_relinquish(frames: u64, wait: tmem_rs_wait) -> u64 {
+    let patience = match wait {
+        tmem_rs_wait::Always => Patience::Waits,
+        tmem_rs_wait::ALittle => Patience::GivesUp,
+        tmem_rs_wait::Not => Patience::None,
+    };
     let freed = ENGINE
         .get()
-        .map_or(0, |engine| engine.relinquish_soon(frames));
+        .map_or(0, |engine| engine.relinquish_with(frames, patience));
     RELINQUISHES.add(1);
     RELINQUISHED.add(freed);
     freed

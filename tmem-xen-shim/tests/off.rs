@@ -5,6 +5,7 @@ mod c_side;
 
 use c_side::Domain;
 use hypercall_abi::{Command, NativeOp, PoolFlags};
+use tmem_xen_shim::tmem_rs_wait::Always;
 use tmem_xen_shim::{tmem_rs_freeable, tmem_rs_relinquish};
 
 #[test]
@@ -17,6 +18,6 @@ fn every_command_says_so_while_tmem_is_off() {
         domain.native(&NativeOp::new_pool(PoolFlags::PRIVATE_EPHEMERAL, [0; 2])),
         -19
     );
-    assert_eq!((tmem_rs_relinquish(1), tmem_rs_freeable()), (0, 0));
+    assert_eq!((tmem_rs_relinquish(1, Always), tmem_rs_freeable()), (0, 0));
     domain.destroy();
 }

@@ -5,6 +5,7 @@ mod c_side;
 
 use c_side::{Domain, boot, frames_held, noise};
 use hypercall_abi::{Command, NativeOp, PoolFlags};
+use tmem_xen_shim::tmem_rs_wait::{ALittle, Always, Not};
 use tmem_xen_shim::{tmem_rs_freeable, tmem_rs_relinquish};
 
 const PAGES: u32 = 500;
@@ -42,10 +43,12 @@ fn frames_come_back() {
         assert!(held >= u64::from(2 * PAGES));
 
         assert!(tmem_rs_freeable() >= u64::from(PAGES));
-        assert_eq!(tmem_rs_relinquish(100), 100);
-        assert_eq!(frames_held(), held - 100);
-        assert!(tmem_rs_relinquish(u64::MAX) >= u64::from(PAGES - 100));
-        assert_eq!(tmem_rs_relinquish(1), 0);
+        for (done, wait) in (1..).zip([Always, ALittle, Not]) {
+            assert_eq!(tmem_rs_relinquish(30, wait), 30);
+            assert_eq!(frames_held(), held - done * 30);
+        }
+        assert!(tmem_rs_relinquish(u64::MAX, Always) >= u64::from(PAGES - 90));
+        assert_eq!(tmem_rs_relinquish(1, Always), 0);
         assert_eq!(pages_left(&domain, lost), 0);
         assert_eq!(
             pages_left(&domain, kept),
