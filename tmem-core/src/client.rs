@@ -3,9 +3,6 @@
 
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
-
-use spin::mutex::SpinMutex;
 
 use crate::counted::{Counted, Holders};
 use crate::engine::{ClientId, Error, POOLS_PER_CLIENT, PoolId, SHARED_POOLS, Uuid};
@@ -14,6 +11,8 @@ use crate::host::Host;
 use crate::save::Saving;
 use crate::shard::Cursor;
 use crate::store::Store;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Lock, rank};
 
 /// Stores that a client may know: its ephemeral, its persistent, and shared pools', by the registry's numbers for them.
 pub(crate) const STORES: usize = 2 + SHARED_POOLS;
@@ -107,7 +106,7 @@ pub(crate) struct Body<H: Host> {
     slots: [AtomicU64; POOLS_PER_CLIENT],
     /// Each holds a count of its store until the client goes, or is null.
     stores: [AtomicPtr<Store<H>>; STORES],
-    pub(crate) control: SpinMutex<Control>,
+    pub(crate) control: Lock<Control, { rank::CONTROL }>,
 }
 
 impl<H: Host> Holders for Body<H> {
@@ -131,7 +130,7 @@ impl<H: Host> Body<H> {
             cap: AtomicU64::new(u64::MAX),
             slots: [const { AtomicU64::new(0) }; POOLS_PER_CLIENT],
             stores: [const { AtomicPtr::new(core::ptr::null_mut()) }; STORES],
-            control: SpinMutex::new(Control {
+            control: Lock::new(Control {
                 purges: [(0, Cursor::START); POOLS_PER_CLIENT],
                 uuids: [[0; 2]; POOLS_PER_CLIENT],
                 saving: None,

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What becomes of a page's bytes before they are stored: one word, fewer bytes, or themselves.
 
-use core::sync::atomic::{AtomicU8, Ordering};
-
 use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
 };
 
 use crate::host::{FRAME_BYTES, FrameBytes};
+use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// A compressed page is kept if it has at most this many bytes; above, packing it saves too little.
 pub const WORTHWHILE: usize = FRAME_BYTES / 8 * 7;

@@ -3,9 +3,9 @@
 
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 use crate::frame::Owned;
+use crate::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// A type that keeps the count of its holders.
 pub(crate) trait Holders {

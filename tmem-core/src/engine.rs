@@ -2,9 +2,6 @@
 //! What guests and the host ask of tmem.
 
 use core::mem::MaybeUninit;
-use core::sync::atomic::Ordering;
-
-use spin::mutex::SpinMutex;
 
 use crate::client::{Body, Client, EPHEMERAL, PERSISTENT, Slot, State};
 use crate::compress::{Form, Scratch};
@@ -17,6 +14,8 @@ use crate::save::Handle;
 use crate::shard::{Context, Cursor, ObjectName, PutError, Terms};
 use crate::stats::{Count, PoolStats};
 use crate::store::{Cell, Patience, Store};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Lock, rank};
 
 /// Pools that one client may have.
 pub const POOLS_PER_CLIENT: usize = 16;
@@ -166,7 +165,7 @@ pub struct Engine<H: Host> {
     host: H,
     key: Key,
     config: Config,
-    pub(crate) registry: SpinMutex<Registry<H>>,
+    pub(crate) registry: Lock<Registry<H>, { rank::REGISTRY }>,
 }
 
 impl<H: Host> Engine<H> {
@@ -189,7 +188,7 @@ impl<H: Host> Engine<H> {
         let key = Key::new(host.seed());
         // SAFETY: the caller's promise; each field is written once.
         unsafe {
-            (&raw mut (*at).registry).write(const { SpinMutex::new(Registry::new()) });
+            (&raw mut (*at).registry).write(const { Lock::new(Registry::new()) });
             (&raw mut (*at).key).write(key);
             (&raw mut (*at).config).write(config);
             (&raw mut (*at).host).write(host);

@@ -43,6 +43,7 @@ mod shard;
 pub mod sim;
 pub mod stats;
 mod store;
+mod sync;
 mod table;
 
 pub use client::Client;

@@ -11,6 +11,7 @@ use crate::frame::{Frames, InFrame, Shortage};
 use crate::host::Host;
 use crate::stats::PoolStats;
 use crate::store::{Cell, Patience, Store};
+use crate::sync::atomic::Ordering;
 use crate::table::Table;
 
 /// Users of one shared pool at most.
@@ -82,7 +83,7 @@ impl<H: Host> Registry<H> {
 
     pub(crate) fn find(&self, id: ClientId) -> Option<&Counted<Body<H>>> {
         self.bodies()
-            .find(|body| body.id == id && !body.dead.load(core::sync::atomic::Ordering::Relaxed))
+            .find(|body| body.id == id && !body.dead.load(Ordering::Relaxed))
     }
 
     pub(crate) fn nth(&self, number: u32) -> Option<Client<H>> {

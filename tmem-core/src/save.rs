@@ -5,13 +5,12 @@
 //! records from the highest number down misses none (records move down only) and may meet one twice; what goes after it
 //! was met is in the journal, if the save is live.
 
-use core::sync::atomic::Ordering;
-
 use crate::client::{Body, Client, PERSISTENT};
 use crate::engine::{Engine, Error, Oid, PoolId};
 use crate::host::{BadFrame, FrameBytes, Host};
 use crate::journal::Torn;
 use crate::shard::Cursor;
+use crate::sync::atomic::Ordering;
 
 /// A page's full name within its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -13,10 +13,6 @@
 #[cfg(any(test, feature = "sim"))]
 mod check;
 
-use core::sync::atomic::{AtomicU32, Ordering};
-
-use spin::mutex::{SpinMutex, TicketMutex, TicketMutexGuard};
-
 use crate::compress::Backoff;
 use crate::counted::Holders;
 use crate::engine::POOLS_PER_CLIENT;
@@ -24,6 +20,8 @@ use crate::frame::{Frames, Owned, Shortage};
 use crate::host::Host;
 use crate::shard::Shard;
 use crate::stats::PoolStats;
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{Guard, Lock, rank};
 
 /// Shards of one store at most.
 const SHARDS: usize = 64;
@@ -41,7 +39,8 @@ pub enum Patience {
 
 impl Patience {
     /// Looks at a lock before giving up: some milliseconds' worth, as the holder's CPU may be a virtual one that waits.
-    const LOOKS: u32 = 1 << 18;
+    /// Where each look is a step that is explored, a few.
+    const LOOKS: u32 = 1 << if cfg!(feature = "shuttle") { 2 } else { 18 };
 
     /// Takes a lock.
     pub(crate) fn wait<G>(
@@ -70,7 +69,7 @@ pub(crate) struct Cell<H: Host> {
     oldest: AtomicU32,
     ageing: AtomicU32,
     pub(crate) backoff: Backoff,
-    shard: TicketMutex<Shard<H>>,
+    shard: Lock<Shard<H>, { rank::SHARD }>,
 }
 
 impl<H: Host> Cell<H> {
@@ -81,7 +80,7 @@ impl<H: Host> Cell<H> {
             oldest: AtomicU32::new(0),
             ageing: AtomicU32::new(0),
             backoff: Backoff::new(),
-            shard: TicketMutex::new(Shard::new(ages, dedup, account)),
+            shard: Lock::new(Shard::new(ages, dedup, account)),
         }
     }
 
@@ -100,11 +99,7 @@ impl<H: Host> Cell<H> {
         Some(self.work(shard, work))
     }
 
-    fn work<R>(
-        &self,
-        mut shard: TicketMutexGuard<'_, Shard<H>>,
-        work: impl FnOnce(&mut Shard<H>) -> R,
-    ) -> R {
+    fn work<R>(&self, mut shard: Guard<'_, Shard<H>>, work: impl FnOnce(&mut Shard<H>) -> R) -> R {
         let result = work(&mut shard);
         for (pool, pages) in self.pages.iter().enumerate() {
             publish(pages, shard.pages_of(pool as u8));
@@ -144,7 +139,7 @@ pub(crate) struct Store<H: Host> {
     count: u32,
     cells: [Option<Owned<Cell<H>>>; SHARDS],
     /// The frames of the store and its cells themselves.
-    frames: SpinMutex<Frames<H>>,
+    frames: Frames<H>,
 }
 
 impl<H: Host> Holders for Store<H> {
@@ -173,7 +168,7 @@ impl<H: Host> Store<H> {
             holders: AtomicU32::new(0),
             count,
             cells: [const { None }; SHARDS],
-            frames: SpinMutex::new(Frames::new(account)),
+            frames: Frames::new(account),
         })?;
         let mut shortage = None;
         for cell in store.cells.iter_mut().take(count as usize) {
@@ -185,7 +180,7 @@ impl<H: Host> Store<H> {
                 Err(short) => shortage = Some(short),
             }
         }
-        *store.frames.get_mut() = frames;
+        store.frames = frames;
         match shortage {
             None => Ok(store),
             Some(shortage) => {
@@ -197,7 +192,7 @@ impl<H: Host> Store<H> {
 
     /// Gives everything back. The pages should be gone already: what is left is cut short, not evicted in order.
     pub(crate) fn destroy(mut store: Owned<Self>, host: &H) {
-        let mut frames = core::mem::replace(store.frames.get_mut(), Frames::new(None));
+        let mut frames = core::mem::replace(&mut store.frames, Frames::new(None));
         for cell in &mut store.cells {
             if let Some(cell) = cell.take() {
                 cell.with(|shard| shard.clear(host));

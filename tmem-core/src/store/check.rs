@@ -47,7 +47,7 @@ impl<H: Host> Store<H> {
             sum.journals += held.journals;
             sum.inversions += held.inversions;
         }
-        let own = self.frames.lock().held();
+        let own = self.frames.held();
         assert_eq!(own, 1 + self.count, "frames of the store itself");
         sum.frames += u64::from(own);
         sum
@@ -55,6 +55,6 @@ impl<H: Host> Store<H> {
 
     /// How many hold it.
     pub(crate) fn holders_now(&self) -> u32 {
-        self.holders.load(core::sync::atomic::Ordering::Relaxed)
+        self.holders.load(crate::sync::atomic::Ordering::Relaxed)
     }
 }
