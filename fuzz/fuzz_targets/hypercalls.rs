@@ -6,7 +6,8 @@
 mod c_side;
 
 use c_side::{Access, Domain, boot, frames_held, noise};
-use hypercall_abi::{CompatOp, NativeOp, SysctlOp};
+use hypercall_abi::sysctl::SysctlOp;
+use hypercall_abi::{CompatOp, NativeOp};
 use libfuzzer_sys::fuzz_target;
 use zerocopy::FromBytes;
 
@@ -41,7 +42,10 @@ fuzz_target!(|bytes: &[u8]| {
                 let Ok((op, after)) = SysctlOp::read_from_prefix(rest) else {
                     break;
                 };
-                rest = after;
+                // What it is to read, if anything; else what the last one left.
+                let there = after.len().min(64) & !31;
+                buffer[..there].copy_from_slice(&after[..there]);
+                rest = &after[there..];
                 domain.control(&op, &mut buffer).0
             }
         };

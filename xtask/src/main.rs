@@ -4,6 +4,7 @@
 mod bench;
 mod build;
 mod dom0;
+mod fuzz;
 mod guest;
 mod host_test;
 mod library_check;
@@ -11,6 +12,7 @@ mod licences;
 mod packages;
 mod places;
 mod qemu;
+mod races;
 mod report;
 mod soak;
 mod stamp;
@@ -48,7 +50,7 @@ enum Task {
     Build,
     /// Build the library and hold it against Xen's rules by disassembling it
     Check,
-    /// Drive the engine and its model by random operations on all cores
+    /// Drive the engine and its model by random operations
     Soak {
         /// How many operations
         #[arg(long, default_value_t = 20_000_000)]
@@ -56,8 +58,20 @@ enum Task {
         /// Which ones; a run with the same seed does the same
         #[arg(long)]
         seed: Option<u64>,
+        /// How many processes; without it, one for each core
+        #[arg(long)]
+        processes: Option<u64>,
     },
-    /// Fuzz the hypercall, the engine and its compressed data (needs nightly and cargo-fuzz)
+    /// Let threads race in the engine, in many orders of their steps
+    Races {
+        /// In how many orders each race is tried
+        #[arg(long, default_value_t = 20_000)]
+        schedules: u64,
+        /// Which ones; a run with the same seed does the same
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Fuzz the hypercall, the engine, its compressed data and saved clients
     Fuzz {
         /// How long for each target
         #[arg(long, default_value_t = 30)]
@@ -81,8 +95,16 @@ fn main() -> ExitCode {
             println!("{}", library_check::check(&library.archive)?);
             Ok(true)
         }),
-        Task::Soak { operations, seed } => soak::run(operations, seed),
-        Task::Fuzz { seconds } => soak::fuzz(seconds),
+        Task::Soak {
+            operations,
+            seed,
+            processes,
+        } => soak::run(operations, seed, processes),
+        Task::Races { schedules, seed } => races::run(schedules, seed).map(|()| true),
+        Task::Fuzz { seconds } => fuzz::run(seconds).map(|results| {
+            let failed = results.iter().filter_map(|result| result.as_ref().err());
+            failed.map(|error| eprintln!("\nerror: {error:#}")).count() == 0
+        }),
         Task::Setup => packages::install().map(|()| true),
     };
     match done {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask soak`: the engine against its model for as long as asked, on all cores. `cargo xtask fuzz`: the same and
-//! more, with inputs that libFuzzer grows by coverage.
+//! `cargo xtask soak`: the engine against its model for as long as asked, on all cores or as many as asked.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -8,13 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::places::{self, root, short};
 use crate::step::{self, Step};
-
-/// Fuzz targets, in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 3] = ["calls", "hypercalls", "damage"];
 
 /// Builds as for release, but with all checks on. The test that is built takes its orders from the environment.
 fn build() -> Result<PathBuf> {
@@ -68,26 +64,30 @@ impl Worker {
     }
 }
 
-/// Runs `operations` operations, shared among the cores; `seed` says which, and a new one is drawn if there is none.
+/// Runs `operations` operations, shared among so many processes, or one for each core; `seed` says which, and a new one is
+/// drawn if there is none.
 ///
 /// # Errors
 /// If the test cannot be built or run.
-pub fn run(operations: u64, seed: Option<u64>) -> Result<bool> {
+pub fn run(operations: u64, seed: Option<u64>, processes: Option<u64>) -> Result<bool> {
     let test = build()?;
     let cores = thread::available_parallelism()?.get() as u64;
+    let processes = processes.unwrap_or(cores).max(1);
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let seed = seed.unwrap_or(now.as_secs());
     let began = Instant::now();
     let mut workers = Vec::new();
-    for core in 0..cores {
-        let seed = seed.wrapping_add(core).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let log = places::log(&format!("soak-{core}"));
+    for number in 0..processes {
+        let seed = seed
+            .wrapping_add(number)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let log = places::log(&format!("soak-{number}"));
         let output = File::create(&log).with_context(|| format!("can't write {}", short(&log)))?;
         let child = Command::new(&test)
             .args(["--ignored", "--exact", "soak", "--nocapture"])
             .env(
                 "TMEM_SOAK_OPERATIONS",
-                operations.div_ceil(cores).to_string(),
+                operations.div_ceil(processes).to_string(),
             )
             .env("TMEM_SOAK_SEED", seed.to_string())
             .stdin(Stdio::null())
@@ -141,49 +141,4 @@ pub fn run(operations: u64, seed: Option<u64>) -> Result<bool> {
         println!("The line that begins with \"from\" says where: TMEM_SOAK_SEED and the world.");
     }
     Ok(!failed)
-}
-
-/// Fuzzes each target for some seconds, from the committed corpora on.
-///
-/// # Errors
-/// If the fuzzer cannot be run; a crash is a failure with the input that caused it.
-pub fn fuzz(seconds: u64) -> Result<bool> {
-    if step::output(Command::new("cargo").args(["+nightly", "fuzz", "--version"])).is_err() {
-        bail!("fuzzing needs a nightly toolchain and cargo-fuzz: `cargo install cargo-fuzz`");
-    }
-    let mut passed = true;
-    for target in TARGETS {
-        let found = places::build("fuzz").join(target);
-        fs::create_dir_all(&found)?;
-        let mut command = Command::new("cargo");
-        command
-            .current_dir(root())
-            .args(["+nightly", "fuzz", "run", target])
-            .arg(&found)
-            .arg(format!("fuzz/corpus/{target}"))
-            .args(["--", "-max_len=4096", "-rss_limit_mb=4096"])
-            .arg(format!("-max_total_time={seconds}"));
-        let result = step::run(
-            &format!("fuzz {target}"),
-            &format!("fuzz-{target}"),
-            &mut command,
-            "The input that fails is named above; `cargo +nightly fuzz fmt` shows it.",
-        );
-        match result {
-            Ok(log) => {
-                let text = fs::read_to_string(&log)?;
-                if let Some(line) = text.lines().rfind(|line| line.starts_with("Done ")) {
-                    println!("           {line}");
-                }
-                if let Some(line) = text.lines().rfind(|line| line.contains("cov: ")) {
-                    println!("           {line}");
-                }
-            }
-            Err(error) => {
-                println!("{error:#}");
-                passed = false;
-            }
-        }
-    }
-    Ok(passed)
 }

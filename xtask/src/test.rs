@@ -10,14 +10,22 @@ use anyhow::{Context, Error, Result, ensure};
 
 use crate::build::{self, Built};
 use crate::dom0::{Host, Visit};
+use crate::fuzz;
 use crate::guest::{Guest, Kind, Outcome, read_sums};
 use crate::host_test;
 use crate::library_check;
 use crate::licences;
 use crate::places::{self, short};
 use crate::qemu::{Boot, Machine};
+use crate::races;
 use crate::step;
 use crate::xen;
+
+/// In how many orders of steps each race is tried.
+const SCHEDULES: u64 = 600;
+
+/// How long each target is fuzzed.
+const FUZZ_SECONDS: u64 = 10;
 
 /// Checks and cases so far.
 #[derive(Default)]
@@ -123,6 +131,19 @@ pub fn run() -> Result<bool> {
             "warnings",
         ],
     ));
+    tally.check(cargo(
+        "look for lint in the races",
+        "clippy-races",
+        &[
+            "clippy",
+            "--package=tmem-core",
+            "--features=shuttle",
+            "--test=races",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    ));
     tally.check(licences::check_files());
     tally.check(licences::check_linked());
     if let Some(built) = tally.check(build::everything()) {
@@ -139,6 +160,12 @@ pub fn run() -> Result<bool> {
         );
         tally.cargo_test()?;
         tally.check(tested);
+        tally.check(races::run(SCHEDULES, 1));
+        if let Some(fuzzed) = tally.check(fuzz::run(FUZZ_SECONDS)) {
+            for result in fuzzed {
+                tally.check(result);
+            }
+        }
         boot(&mut tally, &built, |_| true);
     }
     Ok(tally.sum())
