@@ -21,8 +21,8 @@ use shuttle::{Runner, thread};
 use tmem_core::compress::Scratch;
 use tmem_core::sim::{GuestPage, Quota, SimHost};
 use tmem_core::{
-    BadFrame, Client, ClientId, Config, Engine, Error, FrameBytes, FrameNumber, Host, Oid, PoolId,
-    PoolKind, Progress, SaveError,
+    BadFrame, Client, ClientId, Config, Engine, Error, FrameBytes, FrameNumber, Host, Oid,
+    Patience, PoolId, PoolKind, Progress, SaveError,
 };
 
 /// The simulated host, with scratch memory for threads that share one CPU.
@@ -276,7 +276,7 @@ fn one_page(kind: PoolKind) {
             }),
             Box::new(|world: &World| {
                 world.engine.relinquish(2);
-                world.engine.relinquish_soon(2);
+                world.engine.relinquish_with(2, Patience::GivesUp);
             }),
         ],
     );
