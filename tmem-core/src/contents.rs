@@ -360,3 +360,57 @@ fn copy_of(word: u32) -> Result<u32, Option<Ref>> {
         Ok((word & !COPY).wrapping_sub(1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frames;
+    use crate::host::FrameBytes;
+    use crate::sim::SimHost;
+    use std::boxed::Box;
+
+    /// Pages whose bytes have the same hash under [`Key::WEAK`], as they hold the same words in another order.
+    fn twins() -> [Box<FrameBytes>; 2] {
+        let word = |at: usize| (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        [false, true].map(|swapped| {
+            let mut page = Box::new(FrameBytes([0; FRAME_BYTES]));
+            for (at, bytes) in page.0.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                let at = if swapped { at ^ 1 } else { at };
+                *bytes = word(at).to_le_bytes();
+            }
+            page
+        })
+    }
+
+    #[test]
+    fn equal_hashes_do_not_make_equal_pages() {
+        let host = SimHost::new(100);
+        let mut frames = Frames::new(None);
+        let supply = &mut frames.of(&host);
+        let mut contents = Contents::new(true);
+        let mut scratch = Box::new(Scratch::new());
+        let pages = twins();
+        assert_eq!(Key::WEAK.bytes(&pages[0].0), Key::WEAK.bytes(&pages[1].0));
+        let places = [1, 2].map(|owner| {
+            scratch.page.0 = pages[owner as usize - 1].0;
+            contents
+                .place(Key::WEAK, Form::Raw, &scratch, owner, supply)
+                .expect("room")
+        });
+        for (page, place) in pages.iter().zip(places) {
+            assert!(contents.read(place, &mut scratch, supply));
+            assert!(scratch.page.0 == page.0, "another page's bytes");
+        }
+        assert_ne!(places[0], places[1]);
+        // The same once more is the same copy.
+        scratch.page.0 = pages[0].0;
+        let again = contents.place(Key::WEAK, Form::Raw, &scratch, 3, supply);
+        assert_eq!(again, Ok(places[0]));
+        for (place, owner) in [(places[0], 1), (places[1], 2), (places[0], 3)] {
+            contents.unplace(place, owner, supply);
+        }
+        contents.trim(supply);
+        supply.drain();
+        assert_eq!(frames.held(), 0);
+    }
+}

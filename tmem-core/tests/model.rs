@@ -109,7 +109,7 @@ fn soak() {
             objects: 1 + chance.below(size.0) as u16,
             indexes: 1 + chance.below(size.1) as u16,
             vcpus: 1 + chance.below(4) as u32,
-            compress: chance.below(4) != 0,
+            compress: chance.below(2) == 0,
             dedup: chance.below(4) == 0,
         };
         let state = chance.0;

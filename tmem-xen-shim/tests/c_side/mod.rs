@@ -89,7 +89,7 @@ impl Domain {
         reason = "the C side keeps its address"
     )]
     pub fn new() -> Box<Self> {
-        static IDS: AtomicU16 = AtomicU16::new(1);
+        static IDS: AtomicU16 = AtomicU16::new(0);
         let mut domain = Box::new(Self {
             guest: Mutex::new(Guest(ptr::null_mut())),
             room: AtomicU32::new(10_000),
@@ -98,7 +98,8 @@ impl Domain {
         let guest = Box::new(tmem_rs_guest {
             client: ptr::null_mut(),
             domain: (&raw mut *domain).cast(),
-            domid: IDS.fetch_add(1, Ordering::Relaxed),
+            // Ids from 0x7ff0 on are none.
+            domid: 1 + IDS.fetch_add(1, Ordering::Relaxed) % 0x7fe0,
             vcpus: 8,
         });
         *domain.guest.get_mut().unwrap() = Guest(Box::into_raw(guest));

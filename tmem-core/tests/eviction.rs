@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whose pages go when memory is wanted, and whose room is found.
+
+mod common;
+
+use common::{Guest, Kind, contents, engine};
+use tmem_core::sim::{Quota, SimHost};
+use tmem_core::{ClientId, Engine, Error, PoolId, PoolKind, Progress};
+
+/// Pages that take a frame each.
+fn fill(guest: &Guest<'_>, pool: PoolId, pages: u32) {
+    for index in 0..pages {
+        guest
+            .put(pool, 1, index, &contents(Kind::Noise, index.into()))
+            .expect("room");
+    }
+}
+
+/// Gives frames back one at a time: who gives is decided once a call.
+fn relinquish(engine: &Engine<SimHost>, frames: u64) {
+    let mut freed = 0;
+    while freed < frames {
+        freed += engine.relinquish(1);
+    }
+}
+
+fn pool(guest: &Guest<'_>, kind: PoolKind) -> PoolId {
+    guest.engine.new_pool(&guest.client, kind).expect("a pool")
+}
+
+fn pages(guest: &Guest<'_>, pool: PoolId) -> u64 {
+    guest.engine.pages(&guest.client, pool).expect("a pool")
+}
+
+#[test]
+fn the_oldest_page_of_all_goes_first() {
+    for vcpus in [1, 2] {
+        let engine = engine(10_000, true);
+        let guests = [1, 2, 3].map(|id| Guest::new(&engine, id, 0, vcpus));
+        let pools = [0, 1, 2].map(|who| pool(&guests[who], PoolKind::Ephemeral));
+        // By turns, so that age goes across clients.
+        for index in 0..50 {
+            for (guest, pool) in guests.iter().zip(pools) {
+                guest
+                    .put(pool, index.into(), index, &contents(Kind::Noise, 1))
+                    .expect("room");
+            }
+        }
+        while engine.stats().pages > 90 {
+            assert!(engine.relinquish(1) > 0);
+        }
+        for (guest, pool) in guests.iter().zip(pools) {
+            for index in 0..50 {
+                let there = guest
+                    .get(pool, index.into(), index)
+                    .map(|page| page.is_some());
+                assert_eq!(there, Ok(index >= 20), "page {index} of 50, with 20 gone");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shared_page_that_is_read_is_young_again() {
+    let engine = engine(10_000, true);
+    let guest = Guest::new(&engine, 1, 0, 1);
+    engine
+        .authorise(&guest.client, [1, 2], true)
+        .expect("a place");
+    let pool = pool(&guest, PoolKind::SharedEphemeral([1, 2]));
+    fill(&guest, pool, 10);
+    assert!(guest.get(pool, 1, 0).expect("a pool").is_some());
+    assert!(guest.get(pool, 1, 5).expect("a pool").is_some());
+    assert_eq!(engine.relinquish(8), 8);
+    for index in 0..10 {
+        let there = guest.get(pool, 1, index).expect("a pool").is_some();
+        assert_eq!(there, index == 0 || index == 5, "page {index}");
+    }
+}
+
+#[test]
+fn the_client_furthest_above_its_share_gives_first() {
+    let engine = engine(100_000, true);
+    // Frames by weight: 1000 of 1, 1000 of 3, and one whose weight sets no limit, with the oldest pages of all.
+    let [free, light, heavy] = [1, 2, 3].map(|id| Guest::new(&engine, id, 0, 1));
+    engine.set_weight(&light.client, 1);
+    engine.set_weight(&heavy.client, 3);
+    let kind = PoolKind::Ephemeral;
+    let pools = [&free, &heavy, &light].map(|guest| {
+        let pool = pool(guest, kind);
+        fill(guest, pool, 1000);
+        pool
+    });
+    engine.relinquish(600);
+    assert_eq!(pages(&free, pools[0]), 1000);
+    assert_eq!(pages(&heavy, pools[1]), 1000);
+    let left = pages(&light, pools[2]);
+    assert!((385..=410).contains(&left), "{left} pages left of 1000");
+    // At a third of the other's frames it is at its share; from there on the oldest pages go, whoever has them.
+    relinquish(&engine, 150);
+    let left = pages(&light, pools[2]);
+    assert!((325..=345).contains(&left), "{left} pages left of 400");
+    assert!(pages(&free, pools[0]) < 1000);
+    assert_eq!(pages(&heavy, pools[1]), 1000);
+}
+
+#[test]
+fn a_shared_pool_weighs_on_who_joined_first() {
+    let engine = engine(100_000, true);
+    let [first, second] = [1, 2].map(|id| {
+        let guest = Guest::new(&engine, id, 0, 1);
+        engine.set_weight(&guest.client, 1);
+        engine
+            .authorise(&guest.client, [1, 2], true)
+            .expect("a place");
+        guest
+    });
+    let private = [&second, &first].map(|guest| {
+        let pool = pool(guest, PoolKind::Ephemeral);
+        fill(guest, pool, 300);
+        pool
+    });
+    let shared = [&first, &second].map(|guest| pool(guest, PoolKind::SharedEphemeral([1, 2])));
+    // The second fills it, the first answers for it.
+    fill(&second, shared[1], 300);
+    assert!(engine.freeable() >= 900);
+    engine.relinquish(250);
+    assert_eq!(pages(&second, private[0]), 300);
+    assert!(
+        pages(&first, private[1]) < 60,
+        "its private pages are older"
+    );
+    assert_eq!(pages(&second, shared[1]), 300);
+    // When it leaves, the second does.
+    first.destroy_pool(shared[0]);
+    let left = pages(&first, private[1]);
+    engine.relinquish(100);
+    assert_eq!(pages(&first, private[1]), left);
+    assert_eq!(pages(&second, private[0]), 200);
+}
+
+#[test]
+fn freeable_is_what_can_be_freed() {
+    let engine = engine(100_000, false);
+    assert_eq!(engine.freeable(), 0);
+    let [one, two] = [1, 2].map(|id| Guest::new(&engine, id, 1000, 1));
+    fill(&one, pool(&one, PoolKind::Ephemeral), 300);
+    fill(&two, pool(&two, PoolKind::Ephemeral), 200);
+    fill(&two, pool(&two, PoolKind::Persistent), 400);
+    let freeable = engine.freeable();
+    let (frames, held) = (engine.frames(&two.client), engine.host().held());
+    assert!((500..520).contains(&freeable), "{freeable} freeable");
+    assert!((200..210).contains(&frames.0), "{} frames", frames.0);
+    assert!((400..410).contains(&frames.1), "{} frames", frames.1);
+    assert_eq!(engine.relinquish(u64::MAX), freeable);
+    assert_eq!(engine.host().held(), held - freeable);
+    assert_eq!(engine.freeable(), 0);
+    assert_eq!(engine.relinquish(1), 0);
+}
+
+#[test]
+fn spare_frames_of_other_shards_make_room_at_the_quota() {
+    let engine = engine(10_000, false);
+    let guest = Guest::new(&engine, 1, 200, 2);
+    let pool = pool(&guest, PoolKind::Persistent);
+    let page = |object: u64| contents(Kind::Noise, object);
+    let mut stored = 0;
+    while guest.put(pool, stored, 0, &page(stored)).is_ok() {
+        stored += 1;
+    }
+    // Shards keep some of the frames that this gives back, each its own.
+    for object in 0..stored / 2 {
+        guest.flush(pool, object, 0);
+    }
+    let again = (1000..2000)
+        .take_while(|object| guest.put(pool, *object, 0, &page(*object)).is_ok())
+        .count() as u64;
+    assert!(again + 8 >= stored / 2, "{again} of {} again", stored / 2);
+}
+
+#[test]
+fn a_new_pool_evicts_for_its_structures() {
+    let engine = engine(300, false);
+    let one = Guest::new(&engine, 1, 1000, 1);
+    let two = Guest::new(&engine, 2, 1000, 2);
+    let first = pool(&one, PoolKind::Ephemeral);
+    fill(&one, first, 1000);
+    assert!(engine.host().held() >= 290);
+    let second = pool(&two, PoolKind::Persistent);
+    fill(&two, second, 100);
+    assert_eq!(pages(&two, second), 100);
+    assert!(pages(&one, first) < 200);
+}
+
+#[test]
+fn clients_come_and_go_by_hundreds() {
+    let engine = engine(100_000, false);
+    let quota = Quota::new(1000);
+    let clients: Vec<_> = (0..1100)
+        .map(|id| engine.client(ClientId(id), quota, 1).expect("memory"))
+        .collect();
+    assert_eq!(engine.stats().clients, 1100);
+    assert!(engine.find_client(ClientId(1099)).is_some());
+    assert!(engine.find_client(ClientId(1100)).is_none());
+    let census = engine.check();
+    assert_eq!(
+        (census.clients, census.frames),
+        (1100, engine.host().held())
+    );
+    // From the middle on, so that the last ones move into holes.
+    let (young, old): (Vec<_>, Vec<_>) = clients
+        .into_iter()
+        .partition(|client| client.id().0 >= 300 && client.id().0 < 900);
+    for client in young.into_iter().chain(old) {
+        assert_eq!(engine.destroy_client(&client), Progress::Done);
+        assert_eq!(
+            engine.new_pool(&client, PoolKind::Ephemeral),
+            Err(Error::NoPool)
+        );
+        engine.release(client);
+        let _ = engine.check();
+    }
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}
