@@ -43,16 +43,35 @@ void *tmem_host_scratch(void)
 
 static int alloc_scratch(unsigned int cpu)
 {
-    if ( !per_cpu(scratch, cpu) )
-        per_cpu(scratch, cpu) = vzalloc(tmem_rs_scratch_size());
+    void *memory;
 
-    return per_cpu(scratch, cpu) ? 0 : -ENOMEM;
+    if ( per_cpu(scratch, cpu) )
+        return 0;
+
+    memory = vmalloc(tmem_rs_scratch_size());
+    if ( !memory )
+        return -ENOMEM;
+
+    if ( !tmem_rs_scratch_init(memory) )
+    {
+        vfree(memory);
+        return -ENOMEM;
+    }
+    per_cpu(scratch, cpu) = memory;
+
+    return 0;
 }
 
 static void free_scratch(unsigned int cpu)
 {
-    vfree(per_cpu(scratch, cpu));
+    void *memory = per_cpu(scratch, cpu);
+
+    if ( !memory )
+        return;
+
     per_cpu(scratch, cpu) = NULL;
+    tmem_rs_scratch_done(memory);
+    vfree(memory);
 }
 
 static long serve(XEN_GUEST_HANDLE_PARAM(void) arg, bool compat)

@@ -5,57 +5,129 @@ use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
 };
 
-use crate::host::{FRAME_BYTES, FrameBytes};
+use crate::host::{FRAME_BYTES, FrameBytes, FrameNumber, Host};
 use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// A compressed page is kept if it has at most this many bytes; above, packing it saves too little.
 pub const WORTHWHILE: usize = FRAME_BYTES / 8 * 7;
 
 /// What one CPU needs to copy and compress a page; some 26 KiB, so never on a stack.
+///
+/// A guest's page is copied before it is looked at, to a data frame that the scratch memory owns. A page that is then
+/// stored as it is keeps that frame, and another one takes its place: the copy that safety asks for is the only one.
+///
+/// # Invariants
+/// `frame` is a data frame of the host that lends this scratch memory out, and nobody else names it.
 #[repr(C)]
 pub struct Scratch {
-    /// A private copy of the guest's page: guest memory is copied before it is looked at.
+    /// A stored page's bytes, unpacked.
     pub(crate) page: FrameBytes,
     /// The page's compressed form.
     packed: [u8; get_maximum_output_size(FRAME_BYTES)],
     /// The compressor's memory of what it saw.
     table: CompressTable,
+    /// Where the guest's page is copied to.
+    frame: FrameNumber,
 }
 
 impl Scratch {
-    /// Empty scratch memory.
+    /// Scratch memory around a frame.
+    ///
+    /// # Safety
+    /// `frame` came from `alloc_data` of the host that will lend this out, and is its own from now on.
     #[must_use]
     #[allow(clippy::large_stack_frames)]
-    pub const fn new() -> Self {
+    pub const unsafe fn new(frame: FrameNumber) -> Self {
+        // INVARIANT: the caller's promise.
         Self {
             page: FrameBytes([0; FRAME_BYTES]),
             packed: [0; get_maximum_output_size(FRAME_BYTES)],
             table: CompressTable::small(),
+            frame,
         }
     }
 
-    /// Decides the form of the page in `page`; a packed form is left in `packed`.
-    pub(crate) fn form(&mut self, compress: bool) -> Form {
-        if let Some(word) = same_filled(&self.page) {
-            return Form::Filled(word);
+    /// Makes scratch memory where it is to stay: it is large for a small stack.
+    ///
+    /// # Safety
+    /// As [`Scratch::new`]; `at` is valid for writing one.
+    pub unsafe fn init(at: *mut Self, frame: FrameNumber) {
+        // INVARIANT: the caller's promise.
+        // SAFETY: the caller's promise; arrays of bytes may be zero, and each other field is written.
+        unsafe {
+            at.write_bytes(0, 1);
+            (&raw mut (*at).table).write(const { CompressTable::small() });
+            (&raw mut (*at).frame).write(frame);
         }
-        if compress
-            && let Ok(bytes) =
-                compress_into_with_table(&self.page.0, &mut self.packed, &mut self.table)
-            && bytes <= WORTHWHILE
-        {
-            return Form::Packed(bytes as u16);
-        }
-        Form::Raw
+    }
+
+    /// The frame, to be given back when the scratch memory ends.
+    #[must_use]
+    pub fn frame(&self) -> FrameNumber {
+        self.frame
+    }
+
+    /// Lends the frame's bytes.
+    #[inline]
+    fn with_frame<H: Host, R>(
+        &mut self,
+        host: &H,
+        work: impl FnOnce(&mut Self, &mut FrameBytes) -> R,
+    ) -> R {
+        let frame = self.frame;
+        // SAFETY: the frame is live and ours alone, by the invariant, and `work` can't exchange it: that is for the shard.
+        unsafe { crate::frame::lend(host, frame, |bytes| work(self, bytes)) }
+    }
+
+    /// Has a page copied, and decides the form to store it in; a packed form is left in `packed`. Compression is tried on
+    /// pages of objects that `backoff` has hope for, by their hash.
+    pub(crate) fn fetch<H: Host, E>(
+        &mut self,
+        host: &H,
+        copy: impl FnOnce(&mut FrameBytes) -> Result<(), E>,
+        backoff: Option<(&Backoff, u64)>,
+    ) -> Result<Form, E> {
+        self.with_frame(host, |scratch, page| {
+            copy(page)?;
+            if let Some(word) = same_filled(page) {
+                return Ok(Form::Filled(word));
+            }
+            let Some((backoff, hash)) = backoff.filter(|(backoff, hash)| backoff.may_try(*hash))
+            else {
+                return Ok(Form::Raw);
+            };
+            let packed =
+                compress_into_with_table(&page.0, &mut scratch.packed, &mut scratch.table)
+                    .ok()
+                    .filter(|bytes| *bytes <= WORTHWHILE);
+            backoff.learn(hash, packed.is_some());
+            Ok(packed.map_or(Form::Raw, |bytes| Form::Packed(bytes as u16)))
+        })
+    }
+
+    /// Gives the frame with the page away and takes another one for the next page.
+    pub(crate) fn exchange(&mut self, frame: FrameNumber) -> FrameNumber {
+        // INVARIANT: the caller names it no more.
+        core::mem::replace(&mut self.frame, frame)
     }
 
     /// The bytes to store for a form of the page.
-    pub(crate) fn bytes(&self, form: Form) -> &[u8] {
+    pub(crate) fn with_bytes<H: Host, R>(
+        &mut self,
+        form: Form,
+        host: &H,
+        work: impl FnOnce(&[u8]) -> R,
+    ) -> R {
         match form {
-            Form::Filled(_) => &[],
-            Form::Raw => &self.page.0,
-            Form::Packed(bytes) => self.packed.get(..usize::from(bytes)).unwrap_or_default(),
+            Form::Filled(_) => work(&[]),
+            Form::Raw => self.with_frame(host, |_, page| work(&page.0)),
+            Form::Packed(bytes) => work(self.packed(bytes)),
         }
+    }
+
+    /// That many packed bytes.
+    pub(crate) fn packed(&self, bytes: u16) -> &[u8] {
+        self.packed.get(..usize::from(bytes)).unwrap_or_default()
     }
 
     /// Room for that many packed bytes.
@@ -69,12 +141,6 @@ impl Scratch {
     pub(crate) fn unpack(&mut self, bytes: u16) -> bool {
         let packed = self.packed.get(..usize::from(bytes)).unwrap_or_default();
         matches!(decompress_into(packed, &mut self.page.0), Ok(FRAME_BYTES))
-    }
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -157,16 +157,18 @@ impl Contents {
         &mut self,
         key: Key,
         form: Form,
-        scratch: &Scratch,
+        scratch: &mut Scratch,
         owner: u32,
         supply: &mut Supply<'_, H>,
     ) -> Result<Place, Shortage> {
         if !self.dedup || matches!(form, Form::Filled(_)) {
             return self.write(form, scratch, owner, supply);
         }
-        let bytes = scratch.bytes(form);
-        let hash = key.bytes(bytes);
-        if let Some(number) = self.find(hash, bytes, supply) {
+        let (hash, known) = scratch.with_bytes(form, supply.host, |bytes| {
+            let hash = key.bytes(bytes);
+            (hash, self.find(hash, bytes, supply))
+        });
+        if let Some(number) = known {
             self.copies[number].add(owner);
             return Ok(Place::Shared(number));
         }
@@ -316,19 +318,15 @@ impl Contents {
     fn write<H: Host>(
         &mut self,
         form: Form,
-        scratch: &Scratch,
+        scratch: &mut Scratch,
         owner: u32,
         supply: &mut Supply<'_, H>,
     ) -> Result<Place, Shortage> {
         match form {
             Form::Filled(word) => Ok(Place::Filled(word)),
-            Form::Raw => {
-                let frame = supply.take_data()?;
-                supply.with_data(frame, |bytes| bytes.0 = scratch.page.0);
-                Ok(Place::Raw(frame))
-            }
+            Form::Raw => Ok(Place::Raw(scratch.exchange(supply.take_data()?))),
             Form::Packed(bytes) => Ok(Place::Packed(
-                self.pack.store(owner, scratch.bytes(form), supply)?,
+                self.pack.store(owner, scratch.packed(bytes), supply)?,
                 bytes,
             )),
         }

@@ -396,11 +396,14 @@ impl<H: Host> Engine<H> {
             index,
             forced,
         };
-        self.host
-            .with_scratch(|scratch| match copy(&mut scratch.page) {
-                Ok(()) => work.run(scratch),
+        let backoff = body.compress.load(Ordering::Relaxed);
+        let backoff = backoff.then_some((&cell.backoff, name.hash));
+        self.host.with_scratch(|scratch| {
+            match scratch.fetch(&self.host, copy, backoff) {
+                Ok(form) => work.run(form, scratch),
                 Err(BadFrame) => work.forget(Error::BadFrame),
-            })
+            }
+        })
     }
 
     /// Copies the page with that handle to the guest's page and says whether it was there. A private ephemeral page is
@@ -767,8 +770,8 @@ struct Put<'a, H: Host> {
 }
 
 impl<H: Host> Put<'_, H> {
-    /// Stores the page in `scratch`.
-    fn run(&self, scratch: &mut Scratch) -> Result<(), Error> {
+    /// Stores the page that `scratch` has fetched.
+    fn run(&self, form: Form, scratch: &mut Scratch) -> Result<(), Error> {
         let Self {
             engine,
             body,
@@ -777,11 +780,6 @@ impl<H: Host> Put<'_, H> {
             index,
             ..
         } = *self;
-        let compress = body.compress.load(Ordering::Relaxed) && cell.backoff.may_try(name.hash);
-        let form = scratch.form(compress);
-        if compress {
-            cell.backoff.learn(name.hash, form != Form::Raw);
-        }
         let cx = engine.context(body);
         let full = self.is_full();
         let mut tries = 0;

@@ -257,11 +257,25 @@ impl<H: Host> Supply<'_, H> {
     ) -> R {
         // SAFETY: data frames are named only by the locations of the shard that holds them, so the frame is live, and
         // `&mut self` with the shard's lock makes the access exclusive.
-        let mut bytes = unsafe { self.host.map(frame) };
-        // SAFETY: as above.
-        let result = work(unsafe { bytes.as_mut() });
-        // SAFETY: mapped above; the borrow has ended.
-        unsafe { self.host.unmap(frame, bytes) };
-        result
+        unsafe { lend(self.host, frame, work) }
     }
+}
+
+/// Lends the bytes of a data frame.
+///
+/// # Safety
+/// The frame is one of the host's, was not given back, and nobody else can reach it meanwhile.
+#[inline]
+pub(crate) unsafe fn lend<H: Host, R>(
+    host: &H,
+    frame: FrameNumber,
+    work: impl FnOnce(&mut FrameBytes) -> R,
+) -> R {
+    // SAFETY: the caller's promise.
+    let mut bytes = unsafe { host.map(frame) };
+    // SAFETY: as above.
+    let result = work(unsafe { bytes.as_mut() });
+    // SAFETY: mapped above; the borrow has ended.
+    unsafe { host.unmap(frame, bytes) };
+    result
 }

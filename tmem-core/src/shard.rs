@@ -137,7 +137,7 @@ impl<H: Host> Shard<H> {
         name: ObjectName,
         index: u32,
         form: Form,
-        scratch: &Scratch,
+        scratch: &mut Scratch,
         terms: Terms,
     ) -> Result<(), PutError> {
         self.prefetch(cx, name, index);
@@ -492,7 +492,7 @@ impl<H: Host> Shard<H> {
         &mut self,
         cx: &Context<'_, H>,
         form: Form,
-        scratch: &Scratch,
+        scratch: &mut Scratch,
         owner: u32,
     ) -> Result<Place, Shortage> {
         let supply = &mut self.frames.of(cx.host);
@@ -512,7 +512,7 @@ impl<H: Host> Shard<H> {
         name: ObjectName,
         index: u32,
         form: Form,
-        scratch: &Scratch,
+        scratch: &mut Scratch,
     ) -> Result<(), Shortage> {
         let supply = &mut self.frames.of(cx.host);
         self.objects.reserve(1, supply)?;
@@ -534,7 +534,7 @@ impl<H: Host> Shard<H> {
         object: u32,
         index: u32,
         form: Form,
-        scratch: &Scratch,
+        scratch: &mut Scratch,
     ) -> Result<(), Shortage> {
         let supply = &mut self.frames.of(cx.host);
         self.pages.reserve(2, supply)?;
@@ -597,14 +597,11 @@ impl<H: Host> Shard<H> {
         cx: &Context<'_, H>,
         at: Ref,
         form: Form,
-        scratch: &Scratch,
+        scratch: &mut Scratch,
     ) -> Result<(), Shortage> {
         let old = self.stored(at).place();
         let new = if let (Place::Raw(frame), Form::Raw) = (old, form) {
-            self.frames
-                .of(cx.host)
-                .with_data(frame, |bytes| bytes.0 = scratch.page.0);
-            old
+            Place::Raw(scratch.exchange(frame))
         } else {
             let new = self.place(cx, form, scratch, at.word())?;
             self.unplace(cx, old, at.word());
@@ -628,7 +625,7 @@ impl<H: Host> Shard<H> {
         name: ObjectName,
         index: u32,
         form: Form,
-        scratch: &Scratch,
+        scratch: &mut Scratch,
         terms: Terms,
     ) -> Result<(), Shortage> {
         let Some(at) = self.find(cx, name, index) else {

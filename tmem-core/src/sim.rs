@@ -111,7 +111,14 @@ impl SimHost {
 }
 
 std::thread_local! {
-    static SCRATCH: RefCell<Box<Scratch>> = RefCell::new(Box::new(Scratch::new()));
+    static SCRATCH: RefCell<Box<Scratch>> = {
+        // Not of any host's count, as a thread's scratch memory serves them all.
+        let frame = Box::leak(Box::new(FrameBytes([0; FRAME_BYTES])));
+        let frame = NonNull::from(frame);
+        frame.as_ptr().expose_provenance();
+        // SAFETY: as if it came from any host's `alloc_data`: memory of the process, a frame long, and nobody else's.
+        RefCell::new(Box::new(unsafe { Scratch::new(number(frame)) }))
+    };
 }
 
 fn number(frame: NonNull<FrameBytes>) -> FrameNumber {

@@ -116,10 +116,36 @@ const_assert_eq!(offset_of!(tmem_rs_guest, domid), 16);
 const_assert_eq!(offset_of!(tmem_rs_guest, vcpus), 20);
 const_assert_eq!(size_of::<tmem_rs_guest>(), 24);
 
-/// Bytes of zeroed, page-aligned scratch memory that C keeps for each CPU and `tmem_host_scratch` returns.
+/// Bytes of page-aligned scratch memory that C keeps for each CPU and `tmem_host_scratch` returns.
 #[unsafe(no_mangle)]
 pub extern "C" fn tmem_rs_scratch_size() -> usize {
     size_of::<Scratch>()
+}
+
+/// Makes memory scratch memory, around a data frame. False if there is no frame.
+///
+/// # Safety
+/// `scratch` points to `tmem_rs_scratch_size()` bytes, page-aligned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tmem_rs_scratch_init(scratch: *mut c_void) -> bool {
+    let Some(frame) = xen::take_frame() else {
+        return false;
+    };
+    // SAFETY: the caller's promise; the frame is fresh.
+    unsafe { Scratch::init(scratch.cast(), frame) };
+    true
+}
+
+/// Gives back what scratch memory holds, before C frees it.
+///
+/// # Safety
+/// `tmem_rs_scratch_init` succeeded on `scratch`, and `tmem_host_scratch` does not return it any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tmem_rs_scratch_done(scratch: *mut c_void) {
+    // SAFETY: the caller's promise.
+    let frame = unsafe { (*scratch.cast::<Scratch>()).frame() };
+    // SAFETY: the scratch memory's own, which ends here.
+    unsafe { xen::give_frame(frame) };
 }
 
 /// Turns tmem on. Called once at boot; until then `tmem_rs_op` returns -ENODEV.

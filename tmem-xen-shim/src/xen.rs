@@ -116,18 +116,12 @@ unsafe impl Host for Xen {
     }
 
     fn alloc_data(&self) -> Option<FrameNumber> {
-        // SAFETY: no conditions.
-        let mfn = unsafe { tmem_host_alloc_data() };
-        if mfn == NO_FRAME {
-            FAILED.data.add(1);
-            return None;
-        }
-        Some(FrameNumber(mfn))
+        take_frame()
     }
 
     unsafe fn free_data(&self, frame: FrameNumber) {
         // SAFETY: the caller's promise.
-        unsafe { tmem_host_free_data(frame.0) }
+        unsafe { give_frame(frame) }
     }
 
     unsafe fn map(&self, frame: FrameNumber) -> NonNull<FrameBytes> {
@@ -161,8 +155,8 @@ unsafe impl Host for Xen {
     }
 
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
-        // SAFETY: C keeps `tmem_rs_scratch_size()` bytes for this CPU, page-aligned and zeroed when made, and all zeroes are
-        // a valid `Scratch` (tests/scratch.rs). Nobody else on this CPU can ask for it before we are done.
+        // SAFETY: C keeps this CPU's scratch memory, made by `tmem_rs_scratch_init`. Nobody else on this CPU can ask for it
+        // before we are done.
         work(unsafe { &mut *tmem_host_scratch().cast::<Scratch>() })
     }
 
@@ -174,6 +168,26 @@ unsafe impl Host for Xen {
     fn seed(&self) -> [u64; 2] {
         self.seed
     }
+}
+
+/// A data frame.
+pub fn take_frame() -> Option<FrameNumber> {
+    // SAFETY: no conditions.
+    let mfn = unsafe { tmem_host_alloc_data() };
+    if mfn == NO_FRAME {
+        FAILED.data.add(1);
+        return None;
+    }
+    Some(FrameNumber(mfn))
+}
+
+/// Gives a data frame back.
+///
+/// # Safety
+/// It came from [`take_frame`] and is not used again.
+pub unsafe fn give_frame(frame: FrameNumber) {
+    // SAFETY: the caller's promise.
+    unsafe { tmem_host_free_data(frame.0) }
 }
 
 /// C's answer to a copy: 0, or a negative error number.

@@ -4,7 +4,7 @@
 //! All of it is mapped and touched before anything is measured, in 2 MiB pages where the kernel has them, as a
 //! hypervisor's direct map is. Frames are handed out in random order.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -111,12 +111,15 @@ pub struct BenchHost {
     metadata: [Free; LISTS],
     data: [Free; LISTS],
     withheld: AtomicUsize,
+    /// Beside the lists, one for each thread.
+    scratch: [SpinMutex<Box<Scratch>>; LISTS],
 }
 
 impl BenchHost {
     /// A host with that many frames for each use, free in random order.
     pub fn new(metadata: usize, data: usize) -> Self {
-        let memory = Memory::new(metadata + data);
+        let lists_end = metadata + data;
+        let memory = Memory::new(lists_end + LISTS);
         let mut chance = Chance::new(7);
         let mut lists = |first: usize, end: usize| {
             let mut numbers: Vec<u32> = (first as u32..end as u32).collect();
@@ -126,9 +129,14 @@ impl BenchHost {
         };
         Self {
             metadata: lists(0, metadata),
-            data: lists(metadata, metadata + data),
+            data: lists(metadata, lists_end),
             memory,
             withheld: AtomicUsize::new(0),
+            scratch: std::array::from_fn(|list| {
+                let frame = FrameNumber((lists_end + list) as u64);
+                // SAFETY: on no list, so scratch memory's alone.
+                SpinMutex::new(Box::new(unsafe { Scratch::new(frame) }))
+            }),
         }
     }
 
@@ -136,7 +144,7 @@ impl BenchHost {
     pub fn held(&self) -> usize {
         let lists = self.metadata.iter().chain(&self.data);
         let free: usize = lists.map(|list| list.0.lock().len()).sum();
-        self.memory.len() - free - self.withheld.load(Ordering::Relaxed)
+        self.memory.len() - LISTS - free - self.withheld.load(Ordering::Relaxed)
     }
 
     /// Takes all free data frames away but `left`, for good.
@@ -170,12 +178,8 @@ fn list_of_this_thread() -> usize {
     LIST.get()
 }
 
-thread_local! {
-    static SCRATCH: RefCell<Box<Scratch>> = RefCell::new(Box::new(Scratch::new()));
-}
-
-// SAFETY: a frame's number is on a free list or handed out, never both; frames are always mapped; scratch is per thread
-// and borrowed once at a time.
+// SAFETY: a frame's number is on a free list, handed out or scratch memory's, never two of them; frames are always mapped;
+// scratch memory is behind a lock.
 unsafe impl Host for BenchHost {
     type GuestFrame = NonNull<FrameBytes>;
     type Account = &'static Account;
@@ -217,7 +221,7 @@ unsafe impl Host for BenchHost {
     }
 
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
-        SCRATCH.with_borrow_mut(|scratch| work(scratch))
+        work(&mut self.scratch[list_of_this_thread()].lock())
     }
     fn now(&self) -> u64 {
         // About half a nanosecond a tick on the machines of today; ages need no better.

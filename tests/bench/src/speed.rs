@@ -130,7 +130,7 @@ impl Speed {
 
     /// Text, next to `lz4_flex` alone on the same pages.
     fn compressed(&mut self, guest: &Memory, frames: &Memory) {
-        let engine = engine(self.pages * 3 / 4, true);
+        let engine = engine(self.pages, true);
         let pool = Pool::new(&engine, 1, 1, PoolKind::Persistent);
         let mut bed = Bed::new(pool, 1, Shape(1024), guest, self.pages);
         let mut raw = Raw::new(guest, frames);

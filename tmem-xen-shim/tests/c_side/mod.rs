@@ -2,7 +2,7 @@
 //! Stands in for the C side: `tmem_host_*` over this process's heap, and domains with memory of their own.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
+use std::alloc::{Layout, alloc, dealloc};
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
@@ -14,7 +14,7 @@ use hypercall_abi::sysctl::SysctlOp;
 use hypercall_abi::{CompatOp, NativeOp};
 use tmem_xen_shim::{
     tmem_rs_client_destroy, tmem_rs_config, tmem_rs_control, tmem_rs_guest, tmem_rs_init,
-    tmem_rs_op, tmem_rs_scratch_size,
+    tmem_rs_op, tmem_rs_scratch_init, tmem_rs_scratch_size,
 };
 use zerocopy::{Immutable, IntoBytes};
 
@@ -377,7 +377,12 @@ extern "C" fn tmem_host_scratch() -> *mut c_void {
     let make = || {
         let layout = Layout::from_size_align(tmem_rs_scratch_size(), 4096).unwrap();
         // SAFETY: not of size zero.
-        NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap()
+        let scratch = NonNull::new(unsafe { alloc(layout) }).unwrap();
+        // SAFETY: as many bytes as it takes.
+        assert!(unsafe { tmem_rs_scratch_init(scratch.as_ptr().cast()) });
+        // Its frame stays.
+        HELD.fetch_sub(1, Ordering::Relaxed);
+        scratch
     };
     SCRATCH.with(|scratch| scratch.get_or_init(make).as_ptr().cast())
 }
