@@ -85,6 +85,13 @@ impl<T: Slot, const N: usize> Arena<T, N> {
         }
         self.unlink_hole(number);
         self.table[number] = record;
+        // The hole after the next one, whose link the next insertion writes.
+        if self.hole != NONE
+            && let Some((_, after)) = self.table[self.hole].vacancy()
+            && after != NONE
+        {
+            crate::index::prefetch(&raw const self.table[after]);
+        }
         number
     }
 

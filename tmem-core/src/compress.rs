@@ -96,10 +96,9 @@ impl Scratch {
             else {
                 return Ok(Form::Raw);
             };
-            let packed =
-                compress_into_with_table(&page.0, &mut scratch.packed, &mut scratch.table)
-                    .ok()
-                    .filter(|bytes| *bytes <= WORTHWHILE);
+            let packed = compress_into_with_table(&page.0, &mut scratch.packed, &mut scratch.table)
+                .ok()
+                .filter(|bytes| *bytes <= WORTHWHILE);
             backoff.learn(hash, packed.is_some());
             Ok(packed.map_or(Form::Raw, |bytes| Form::Packed(bytes as u16)))
         })

@@ -282,6 +282,11 @@ impl Contents {
             .and_then(|copy| Ref::of(*self.copies[copy].owners().first()?))
     }
 
+    /// Whether packing has become loose.
+    pub(crate) fn is_loose(&self) -> bool {
+        self.pack.is_loose()
+    }
+
     /// One step towards denser packing, if it has become loose. The page that it returns must be given the new place.
     pub(crate) fn tidy<H: Host>(
         &mut self,
@@ -334,7 +339,7 @@ impl Contents {
 
     /// A copy of those bytes that may have another owner.
     fn find<H: Host>(&self, hash: u64, bytes: &[u8], supply: &mut Supply<'_, H>) -> Option<u32> {
-        let found = self.known.find(hash, |entry| {
+        let found = self.known.probe(hash).find(|entry| {
             let copy = &self.copies[entry.0.wrapping_sub(1)];
             copy.hash == hash
                 && copy.owners().len() < OWNERS

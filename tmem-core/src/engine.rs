@@ -11,7 +11,7 @@ use crate::hash::Key;
 use crate::host::{BadFrame, FrameBytes, Host};
 use crate::registry::Registry;
 use crate::save::Handle;
-use crate::shard::{Context, Cursor, ObjectName, PutError, Terms};
+use crate::shard::{Context, Cursor, ObjectName, PageName, PutError, Terms};
 use crate::stats::{Count, PoolStats};
 use crate::store::{Cell, Patience, Store};
 use crate::sync::atomic::Ordering;
@@ -383,8 +383,8 @@ impl<H: Host> Engine<H> {
         let body = client.body();
         let Handle { pool, oid, index } = handle;
         let (slot, store) = body.pool(pool)?;
-        let name = self.name(slot, pool, oid);
-        let cell = store.cell(name.hash).ok_or(Error::NoPool)?;
+        let name = self.page_name(slot, pool, oid, index);
+        let cell = store.cell(name.object.hash).ok_or(Error::NoPool)?;
         let work = Put {
             engine: self,
             body,
@@ -393,17 +393,16 @@ impl<H: Host> Engine<H> {
             store,
             cell,
             name,
-            index,
             forced,
         };
         let backoff = body.compress.load(Ordering::Relaxed);
-        let backoff = backoff.then_some((&cell.backoff, name.hash));
-        self.host.with_scratch(|scratch| {
-            match scratch.fetch(&self.host, copy, backoff) {
+        let backoff = backoff.then_some((&cell.backoff, name.object.hash));
+        cell.expect(|shard| shard.expect(name));
+        self.host
+            .with_scratch(|scratch| match scratch.fetch(&self.host, copy, backoff) {
                 Ok(form) => work.run(form, scratch),
                 Err(BadFrame) => work.forget(Error::BadFrame),
-            }
-        })
+            })
     }
 
     /// Copies the page with that handle to the guest's page and says whether it was there. A private ephemeral page is
@@ -421,27 +420,25 @@ impl<H: Host> Engine<H> {
     ) -> Result<bool, Error> {
         let body = client.body();
         let (slot, store) = body.pool(pool)?;
-        let name = self.name(slot, pool, oid);
-        let cell = store.cell(name.hash).ok_or(Error::NoPool)?;
+        let name = self.page_name(slot, pool, oid, index);
+        let cell = store.cell(name.object.hash).ok_or(Error::NoPool)?;
         let take = slot.store() == EPHEMERAL;
         let cx = self.context(body);
-        let found = self.host.with_scratch(|scratch| {
-            cell.with(|shard| {
-                // The store may serve another pool by now.
-                if body.slot(pool) != slot {
-                    return Err(Error::NoPool);
-                }
-                let found = shard
-                    .get(&cx, name, index, to, take, scratch)
-                    .map_err(|BadFrame| Error::BadFrame)?;
-                shard.stats.add(name.pool, Count::Get);
-                if found && take {
-                    shard.tidy(&cx, scratch);
-                }
-                Ok(found)
-            })
+        let found = cell.with(|shard| {
+            // The store may serve another pool by now.
+            if body.slot(pool) != slot {
+                return Err(Error::NoPool);
+            }
+            let found = shard
+                .get(&cx, name, to, take)
+                .map_err(|BadFrame| Error::BadFrame)?;
+            shard.stats.add(name.object.pool, Count::Get);
+            if found && take {
+                shard.tidy(&cx);
+            }
+            Ok(found)
         })?;
-        if !found && store.is_empty(name.pool) {
+        if !found && store.is_empty(name.object.pool) {
             return Err(Error::EmptyPool);
         }
         Ok(found)
@@ -460,20 +457,18 @@ impl<H: Host> Engine<H> {
     ) -> Result<(), Error> {
         let body = client.body();
         let (slot, store) = body.pool(pool)?;
-        let name = self.name(slot, pool, oid);
-        let cell = store.cell(name.hash).ok_or(Error::NoPool)?;
+        let name = self.page_name(slot, pool, oid, index);
+        let cell = store.cell(name.object.hash).ok_or(Error::NoPool)?;
         let cx = self.context(body);
-        self.host.with_scratch(|scratch| {
-            cell.with(|shard| {
-                if body.slot(pool) != slot {
-                    return;
-                }
-                shard.stats.add(name.pool, Count::FlushPage);
-                if shard.flush_page(&cx, name, index) {
-                    shard.stats.add(name.pool, Count::FlushPageFound);
-                    shard.tidy(&cx, scratch);
-                }
-            });
+        cell.with(|shard| {
+            if body.slot(pool) != slot {
+                return;
+            }
+            shard.stats.add(name.object.pool, Count::FlushPage);
+            if shard.flush_page(&cx, name) {
+                shard.stats.add(name.object.pool, Count::FlushPageFound);
+                shard.tidy(&cx);
+            }
         });
         unless_frozen(body, ())
     }
@@ -493,23 +488,21 @@ impl<H: Host> Engine<H> {
         let name = self.name(slot, pool, oid);
         let cell = store.cell(name.hash).ok_or(Error::NoPool)?;
         let cx = self.context(body);
-        let done = self.host.with_scratch(|scratch| {
-            cell.with(|shard| {
-                if body.slot(pool) != slot {
-                    return true;
+        let done = cell.with(|shard| {
+            if body.slot(pool) != slot {
+                return true;
+            }
+            let (removed, done) = shard.flush_object(&cx, name);
+            for _ in 0..removed {
+                shard.tidy(&cx);
+            }
+            if done {
+                shard.stats.add(name.pool, Count::FlushObject);
+                if removed > 0 {
+                    shard.stats.add(name.pool, Count::FlushObjectFound);
                 }
-                let (removed, done) = shard.flush_object(&cx, name);
-                for _ in 0..removed {
-                    shard.tidy(&cx, scratch);
-                }
-                if done {
-                    shard.stats.add(name.pool, Count::FlushObject);
-                    if removed > 0 {
-                        shard.stats.add(name.pool, Count::FlushObjectFound);
-                    }
-                }
-                done
-            })
+            }
+            done
         });
         if !done {
             return Ok(Progress::More);
@@ -734,6 +727,16 @@ impl<H: Host> Engine<H> {
     }
 
     #[inline]
+    fn page_name(&self, slot: Slot, pool: PoolId, oid: Oid, index: u32) -> PageName {
+        let object = self.name(slot, pool, oid);
+        PageName {
+            object,
+            index,
+            hash: self.key.page(object.hash, index),
+        }
+    }
+
+    #[inline]
     fn name(&self, slot: Slot, pool: PoolId, oid: Oid) -> ObjectName {
         let pool = slot.number(pool);
         ObjectName {
@@ -764,8 +767,7 @@ struct Put<'a, H: Host> {
     slot: Slot,
     store: &'a Store<H>,
     cell: &'a Cell<H>,
-    name: ObjectName,
-    index: u32,
+    name: PageName,
     forced: bool,
 }
 
@@ -777,9 +779,9 @@ impl<H: Host> Put<'_, H> {
             body,
             cell,
             name,
-            index,
             ..
         } = *self;
+        let pool = name.object.pool;
         let cx = engine.context(body);
         let full = self.is_full();
         let mut tries = 0;
@@ -790,10 +792,10 @@ impl<H: Host> Put<'_, H> {
                     return Err(Failure::Gone);
                 }
                 if tries == 0 {
-                    shard.stats.add(name.pool, Count::Put);
+                    shard.stats.add(pool, Count::Put);
                 }
                 shard
-                    .put(&cx, name, index, form, scratch, self.terms(full))
+                    .put(&cx, name, form, scratch, self.terms(full))
                     .map_err(Failure::Put)
             });
             tries += 1;
@@ -812,13 +814,13 @@ impl<H: Host> Put<'_, H> {
             }
             return cell.with(|shard| {
                 if !again {
-                    shard.stats.add(name.pool, Count::NoMemory);
+                    shard.stats.add(pool, Count::NoMemory);
                     return Err(Error::NoMemory);
                 }
                 shard
-                    .rewrite_over(&cx, name, index, form, scratch, self.terms(full))
+                    .rewrite_over(&cx, name, form, scratch, self.terms(full))
                     .map_err(|_| {
-                        shard.stats.add(name.pool, Count::Lost);
+                        shard.stats.add(pool, Count::Lost);
                         Error::NoSpace
                     })
             });
@@ -853,9 +855,10 @@ impl<H: Host> Put<'_, H> {
         let cx = self.engine.context(self.body);
         self.cell.with(|shard| {
             if self.body.slot(self.pool) == self.slot {
-                shard.stats.add(self.name.pool, Count::Put);
-                if shard.flush_page(&cx, self.name, self.index) {
-                    shard.stats.add(self.name.pool, Count::Lost);
+                let pool = self.name.object.pool;
+                shard.stats.add(pool, Count::Put);
+                if shard.flush_page(&cx, self.name) {
+                    shard.stats.add(pool, Count::Lost);
                 }
             }
         });

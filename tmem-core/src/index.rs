@@ -107,33 +107,15 @@ impl Index {
         }
     }
 
-    /// Asks the CPU for the line that a lookup of `hash` begins with.
+    /// Where entries under `hash` are; asks the CPU for the line that a lookup begins with.
     #[inline]
-    pub(crate) fn prefetch(&self, hash: u64) {
-        if let Some(lines) = &self.buckets_at(hash).lines {
-            prefetch(&raw const lines.0[home(hash as u32)]);
-        }
-    }
-
-    /// The entry under `hash` for which `is_it` holds.
-    #[inline]
-    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(Entry) -> bool) -> Option<Entry> {
-        let lines = self.buckets_at(hash).lines.as_ref()?;
+    pub(crate) fn probe(&self, hash: u64) -> Probe<'_> {
+        let lines = self.buckets_at(hash).lines.as_deref();
         let tag = hash as u32;
-        let home = home(tag);
-        for step in 0..LINES {
-            let line = &lines.0[(home + step) % LINES];
-            for way in 0..WAYS {
-                let entry = line.entries[way];
-                if line.tags[way] == tag && entry != 0 && is_it(Entry(entry)) {
-                    return Some(Entry(entry));
-                }
-            }
-            if line.entries[WAYS - 1] == 0 {
-                return None;
-            }
+        if let Some(lines) = lines {
+            prefetch(&raw const lines.0[home(tag)]);
         }
-        None
+        Probe { lines, tag }
     }
 
     /// Makes sure that the next few insertions under `hash` succeed.
@@ -481,6 +463,36 @@ impl Index {
     }
 }
 
+/// Where entries under a hash are.
+#[derive(Clone, Copy)]
+pub(crate) struct Probe<'a> {
+    lines: Option<&'a Lines>,
+    tag: u32,
+}
+
+impl Probe<'_> {
+    /// The entry for which `is_it` holds.
+    #[inline]
+    pub(crate) fn find(self, mut is_it: impl FnMut(Entry) -> bool) -> Option<Entry> {
+        let Self { lines, tag } = self;
+        let lines = lines?;
+        let home = home(tag);
+        for step in 0..LINES {
+            let line = &lines.0[(home + step) % LINES];
+            for way in 0..WAYS {
+                let entry = line.entries[way];
+                if line.tags[way] == tag && entry != 0 && is_it(Entry(entry)) {
+                    return Some(Entry(entry));
+                }
+            }
+            if line.entries[WAYS - 1] == 0 {
+                return None;
+            }
+        }
+        None
+    }
+}
+
 #[inline]
 fn home(tag: u32) -> usize {
     (tag >> 26) as usize % LINES
@@ -597,7 +609,7 @@ mod tests {
             let hash = name.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) ^ name << 50;
             if let Some(&entry) = model.get(&name) {
                 assert_eq!(
-                    index.find(hash, |found| found.0 == entry),
+                    index.probe(hash).find(|found| found.0 == entry),
                     Some(Entry(entry)),
                     "round {round}"
                 );
@@ -607,7 +619,7 @@ mod tests {
                 }
             } else {
                 assert_eq!(
-                    index.find(hash, |found| found.0 == name as u32 + 1),
+                    index.probe(hash).find(|found| found.0 == name as u32 + 1),
                     None,
                     "round {round}"
                 );

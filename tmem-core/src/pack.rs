@@ -276,11 +276,14 @@ impl Pack {
         first.frame()
     }
 
-    /// If more than an eighth of all room is free: an owner whose page should be stored anew with [`Pack::restore`].
+    /// Whether more than an eighth of all room is free.
+    #[inline]
+    pub(crate) fn is_loose(&self) -> bool {
+        self.free > self.frames.live() * (GRANULES / 8) + 2 * GRANULES
+    }
+
+    /// The owner of a page that should be stored anew with [`Pack::restore`].
     pub(crate) fn loosest<H: Host>(&self, supply: &mut Supply<'_, H>) -> Option<u32> {
-        if self.free <= self.frames.live() * (GRANULES / 8) + 2 * GRANULES {
-            return None;
-        }
         self.neighbour(self.head(self.largest_below(GRANULES + 1)), supply)
     }
 

@@ -17,11 +17,11 @@ pub(crate) mod check;
 use crate::arena::{Arena, NONE};
 use crate::compress::{Form, Scratch};
 use crate::contents::Contents;
-use crate::engine::{ClientId, Oid};
+use crate::engine::{ClientId, Oid, POOLS_PER_CLIENT};
 use crate::frame::{Frames, Shortage};
 use crate::hash::Key;
 use crate::host::{BadFrame, Host};
-use crate::index::Index;
+use crate::index::{Index, Probe};
 use crate::journal::{Journal, Removed};
 use crate::page::{OBJECTS, Object, PAGES, Page, Place, Ref, Stored};
 use crate::stats::{Count, Stats};
@@ -37,6 +37,14 @@ const SCAN: u32 = 1024;
 pub(crate) struct ObjectName {
     pub(crate) pool: u8,
     pub(crate) oid: Oid,
+    pub(crate) hash: u64,
+}
+
+/// A page's name, hashed.
+#[derive(Clone, Copy)]
+pub(crate) struct PageName {
+    pub(crate) object: ObjectName,
+    pub(crate) index: u32,
     pub(crate) hash: u64,
 }
 
@@ -97,7 +105,9 @@ pub(crate) struct Shard<H: Host> {
     oldest: u32,
     newest: u32,
     /// Stored pages, by pool.
-    stored: [u32; crate::engine::POOLS_PER_CLIENT],
+    stored: [u32; POOLS_PER_CLIENT],
+    /// Pools whose number of pages changed since it was asked for, a bit each.
+    changed: u16,
     /// What is removed while the client is saved.
     pub(crate) journal: Journal<H>,
     pub(crate) stats: Stats,
@@ -114,7 +124,8 @@ impl<H: Host> Shard<H> {
             ages,
             oldest: 0,
             newest: 0,
-            stored: [0; crate::engine::POOLS_PER_CLIENT],
+            stored: [0; POOLS_PER_CLIENT],
+            changed: 0,
             journal: Journal::new(),
             stats: Stats::new(),
         }
@@ -123,6 +134,23 @@ impl<H: Host> Shard<H> {
     /// Pages of a pool.
     pub(crate) fn pages_of(&self, pool: u8) -> u32 {
         self.stored[usize::from(pool) % self.stored.len()]
+    }
+
+    /// Pools whose number of pages changed since this was last asked.
+    pub(crate) fn take_changed(&mut self) -> impl Iterator<Item = u8> + use<H> {
+        let mut changed = core::mem::take(&mut self.changed);
+        core::iter::from_fn(move || {
+            let pool = changed.trailing_zeros();
+            changed &= changed.checked_sub(1)?;
+            Some(pool as u8)
+        })
+    }
+
+    /// The number of a pool's pages, to be changed.
+    fn stored_in(&mut self, pool: u8) -> &mut u32 {
+        let pool = usize::from(pool) % POOLS_PER_CLIENT;
+        self.changed |= 1 << pool;
+        &mut self.stored[pool]
     }
 
     /// When the oldest page was put, if pages age here and there is one.
@@ -134,37 +162,35 @@ impl<H: Host> Shard<H> {
     pub(crate) fn put(
         &mut self,
         cx: &Context<'_, H>,
-        name: ObjectName,
-        index: u32,
+        name: PageName,
         form: Form,
         scratch: &mut Scratch,
         terms: Terms,
     ) -> Result<(), PutError> {
-        self.prefetch(cx, name, index);
-        let object = self.find_object(name);
-        if let Some(at) = object.and_then(|object| self.find_page(cx, name, object, index)) {
+        let (object, at) = self.look_up(name);
+        if let Some(at) = at {
             if terms.saving {
                 self.remove(cx, at);
                 return Err(PutError::Saved);
             }
             self.rewrite(cx, at, form, scratch)
                 .map_err(PutError::Again)?;
-            self.stats.add(name.pool, Count::Replaced);
+            self.stats.add(name.object.pool, Count::Replaced);
             return Ok(());
         }
         if !terms.grow {
             return Err(PutError::Unwanted);
         }
         let stored = match object {
-            None => self.put_solo(cx, name, index, form, scratch),
-            Some(object) => self.put_beside(cx, name, object, index, form, scratch),
+            None => self.put_solo(cx, name, form, scratch),
+            Some(object) => self.put_beside(cx, name, object, form, scratch),
         };
         if let Err(shortage) = stored {
             self.trim(cx.host);
             return Err(PutError::New(shortage));
         }
-        self.stored[usize::from(name.pool) % self.stored.len()] += 1;
-        self.stats.add(name.pool, Count::Stored);
+        *self.stored_in(name.object.pool) += 1;
+        self.stats.add(name.object.pool, Count::Stored);
         Ok(())
     }
 
@@ -172,13 +198,11 @@ impl<H: Host> Shard<H> {
     pub(crate) fn get(
         &mut self,
         cx: &Context<'_, H>,
-        name: ObjectName,
-        index: u32,
+        name: PageName,
         to: H::GuestFrame,
         take: bool,
-        scratch: &mut Scratch,
     ) -> Result<bool, BadFrame> {
-        let Some(at) = self.find(cx, name, index) else {
+        let Some(at) = self.find(name) else {
             return Ok(false);
         };
         if take {
@@ -187,12 +211,17 @@ impl<H: Host> Shard<H> {
         if let Place::Raw(frame) = self.stored(at).place() {
             let supply = &mut self.frames.of(cx.host);
             supply.with_data(frame, |bytes| cx.host.copy_out(bytes, to))?;
-        } else if self.read(cx, at, scratch) {
-            cx.host.copy_out(&scratch.page, to)?;
         } else {
-            return Ok(false);
+            let copied = cx.host.with_scratch(|scratch| {
+                self.read(cx, at, scratch)
+                    .then(|| cx.host.copy_out(&scratch.page, to))
+            });
+            match copied {
+                Some(copied) => copied?,
+                None => return Ok(false),
+            }
         }
-        self.stats.add(name.pool, Count::Hit);
+        self.stats.add(name.object.pool, Count::Hit);
         if take {
             self.remove(cx, at);
         } else if self.ages {
@@ -234,8 +263,8 @@ impl<H: Host> Shard<H> {
     }
 
     /// Removes a page; says whether it was there.
-    pub(crate) fn flush_page(&mut self, cx: &Context<'_, H>, name: ObjectName, index: u32) -> bool {
-        let Some(at) = self.find(cx, name, index) else {
+    pub(crate) fn flush_page(&mut self, cx: &Context<'_, H>, name: PageName) -> bool {
+        let Some(at) = self.find(name) else {
             return false;
         };
         self.prefetch_removal(at);
@@ -247,14 +276,15 @@ impl<H: Host> Shard<H> {
     pub(crate) fn flush_object(&mut self, cx: &Context<'_, H>, name: ObjectName) -> (u32, bool) {
         for removed in 0..BATCH {
             let Some(at) = self
-                .find_object(name)
+                .find_object(self.index.probe(name.hash), name)
                 .and_then(|object| self.first_page(object))
             else {
                 return (removed, true);
             };
             self.remove(cx, at);
         }
-        (BATCH, self.find_object(name).is_none())
+        let left = self.find_object(self.index.probe(name.hash), name);
+        (BATCH, left.is_none())
     }
 
     /// Removes a pool's pages, or only those that `client` touched last: at most [`BATCH`] of them, from `cursor` on
@@ -336,7 +366,13 @@ impl<H: Host> Shard<H> {
     }
 
     /// One step towards denser packing, if it has become loose.
-    pub(crate) fn tidy(&mut self, cx: &Context<'_, H>, scratch: &mut Scratch) {
+    pub(crate) fn tidy(&mut self, cx: &Context<'_, H>) {
+        if self.contents.is_loose() {
+            cx.host.with_scratch(|scratch| self.tighten(cx, scratch));
+        }
+    }
+
+    fn tighten(&mut self, cx: &Context<'_, H>, scratch: &mut Scratch) {
         let Self {
             contents,
             frames,
@@ -375,20 +411,30 @@ impl<H: Host> Shard<H> {
 
     // ---- finding ----
 
-    fn find(&self, cx: &Context<'_, H>, name: ObjectName, index: u32) -> Option<Ref> {
-        self.prefetch(cx, name, index);
-        self.find_page(cx, name, self.find_object(name)?, index)
+    fn find(&self, name: PageName) -> Option<Ref> {
+        self.look_up(name).1
     }
 
-    /// Asks the CPU for the index lines of an object and of its page at once, as they depend on each other only by their
-    /// records.
-    fn prefetch(&self, cx: &Context<'_, H>, name: ObjectName, index: u32) {
-        self.index.prefetch(name.hash);
-        self.index.prefetch(cx.key.page(name.hash, index));
+    /// The object and the page, if they are there.
+    fn look_up(&self, name: PageName) -> (Option<u32>, Option<Ref>) {
+        // Both lines are asked for at once, as they depend on each other only by their records.
+        let object = self.index.probe(name.object.hash);
+        let page = self.index.probe(name.hash);
+        let object = self.find_object(object, name.object);
+        (
+            object,
+            object.and_then(|object| self.find_page(page, object, name.index)),
+        )
     }
 
-    fn find_object(&self, name: ObjectName) -> Option<u32> {
-        let found = self.index.find(name.hash, |entry| match Ref::of(entry.0) {
+    /// Asks the CPU for what an operation on that page will read first.
+    pub(crate) fn expect(&self, name: PageName) {
+        self.index.probe(name.object.hash);
+        self.index.probe(name.hash);
+    }
+
+    fn find_object(&self, probe: Probe<'_>, name: ObjectName) -> Option<u32> {
+        let found = probe.find(|entry| match Ref::of(entry.0) {
             Some(Ref::Solo(number)) => {
                 let object = &self.objects[number];
                 object.oid == name.oid && object.pool == name.pool
@@ -401,24 +447,16 @@ impl<H: Host> Shard<H> {
         }
     }
 
-    fn find_page(
-        &self,
-        cx: &Context<'_, H>,
-        name: ObjectName,
-        object: u32,
-        index: u32,
-    ) -> Option<Ref> {
+    fn find_page(&self, probe: Probe<'_>, object: u32, index: u32) -> Option<Ref> {
         if let Some(only) = self.objects[object].solo_index() {
             return (only == index).then_some(Ref::Solo(object));
         }
-        let found = self.index.find(cx.key.page(name.hash, index), |entry| {
-            match Ref::of(entry.0) {
-                Some(Ref::Page(number)) => {
-                    let page = &self.pages[number];
-                    page.object == object && page.index == index
-                }
-                _ => false,
+        let found = probe.find(|entry| match Ref::of(entry.0) {
+            Some(Ref::Page(number)) => {
+                let page = &self.pages[number];
+                page.object == object && page.index == index
             }
+            _ => false,
         })?;
         Ref::of(found.0)
     }
@@ -509,8 +547,11 @@ impl<H: Host> Shard<H> {
     fn put_solo(
         &mut self,
         cx: &Context<'_, H>,
-        name: ObjectName,
-        index: u32,
+        PageName {
+            object: name,
+            index,
+            ..
+        }: PageName,
         form: Form,
         scratch: &mut Scratch,
     ) -> Result<(), Shortage> {
@@ -530,15 +571,21 @@ impl<H: Host> Shard<H> {
     fn put_beside(
         &mut self,
         cx: &Context<'_, H>,
-        name: ObjectName,
+        PageName {
+            object: name,
+            index,
+            hash,
+        }: PageName,
         object: u32,
-        index: u32,
         form: Form,
         scratch: &mut Scratch,
     ) -> Result<(), Shortage> {
+        if let Some(first) = self.objects[object].first() {
+            crate::index::prefetch(&raw const self.pages[first]);
+        }
         let supply = &mut self.frames.of(cx.host);
         self.pages.reserve(2, supply)?;
-        self.index.reserve(cx.key.page(name.hash, index), supply)?;
+        self.index.reserve(hash, supply)?;
         if let Some(only) = self.objects[object].solo_index() {
             self.index.reserve(cx.key.page(name.hash, only), supply)?;
         }
@@ -560,8 +607,7 @@ impl<H: Host> Shard<H> {
         }
         self.objects[object].set_first(number);
         self.objects[object].add_page();
-        self.index
-            .insert(cx.key.page(name.hash, index), Ref::Page(number).entry());
+        self.index.insert(hash, Ref::Page(number).entry());
         self.settle(cx, Ref::Page(number), place);
         Ok(())
     }
@@ -622,13 +668,12 @@ impl<H: Host> Shard<H> {
     pub(crate) fn rewrite_over(
         &mut self,
         cx: &Context<'_, H>,
-        name: ObjectName,
-        index: u32,
+        name: PageName,
         form: Form,
         scratch: &mut Scratch,
         terms: Terms,
     ) -> Result<(), Shortage> {
-        let Some(at) = self.find(cx, name, index) else {
+        let Some(at) = self.find(name) else {
             return Err(Shortage::Memory);
         };
         if terms.saving {
@@ -642,7 +687,7 @@ impl<H: Host> Shard<H> {
         if result.is_err() {
             self.remove(cx, at);
         } else {
-            self.stats.add(name.pool, Count::Replaced);
+            self.stats.add(name.object.pool, Count::Replaced);
         }
         result
     }
@@ -690,7 +735,7 @@ impl<H: Host> Shard<H> {
             self.index.remove(hash, Ref::Solo(object).entry(), supply);
             self.objects.remove(object, supply);
         }
-        let stored = &mut self.stored[usize::from(pool) % crate::engine::POOLS_PER_CLIENT];
+        let stored = self.stored_in(pool);
         *stored = stored.saturating_sub(1);
         if let Some((from, to)) = self.pages.hole() {
             self.move_page(cx, from, to);

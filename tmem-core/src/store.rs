@@ -89,6 +89,11 @@ impl<H: Host> Cell<H> {
         self.work(self.shard.lock(), work)
     }
 
+    /// Looks at the shard, in order to ask the CPU for what the next operation will read.
+    pub(crate) fn expect(&self, look: impl FnOnce(&Shard<H>)) {
+        look(&self.shard.lock());
+    }
+
     /// As [`Cell::with`], if the shard is to be had with that patience.
     pub(crate) fn with_patience<R>(
         &self,
@@ -101,8 +106,11 @@ impl<H: Host> Cell<H> {
 
     fn work<R>(&self, mut shard: Guard<'_, Shard<H>>, work: impl FnOnce(&mut Shard<H>) -> R) -> R {
         let result = work(&mut shard);
-        for (pool, pages) in self.pages.iter().enumerate() {
-            publish(pages, shard.pages_of(pool as u8));
+        for pool in shard.take_changed() {
+            publish(
+                &self.pages[usize::from(pool) % POOLS_PER_CLIENT],
+                shard.pages_of(pool),
+            );
         }
         publish(&self.frames, shard.frames.held() + shard.journal.frames());
         publish(&self.oldest, shard.oldest_stamp().unwrap_or(0));

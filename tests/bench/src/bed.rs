@@ -277,7 +277,8 @@ impl<'a, S: Store> Bed<'a, S> {
     }
 }
 
-/// What everything is compared with: copying a random page of one cold memory to a random page of another.
+/// What everything is compared with: copying a random page of a guest's memory to a random page of another one, as large
+/// as a store's, so as cold; or back.
 pub struct Copying<'a> {
     from: &'a Memory,
     to: &'a Memory,
@@ -293,10 +294,24 @@ impl<'a> Copying<'a> {
         Self { from, to, chance }
     }
 
-    /// Copies pages. Nanoseconds each.
+    /// Copies pages, as a put does. Nanoseconds each.
     pub fn copy(&mut self, count: usize) -> f64 {
         let choices = self.choose(count);
-        slice(count, |turn| {
+        Self::run(&choices)
+    }
+
+    /// Copies pages to the first memory, as a get does.
+    pub fn copy_back(&mut self, count: usize) -> f64 {
+        let choices: Vec<_> = self
+            .choose(count)
+            .into_iter()
+            .map(|(from, to)| (to, from))
+            .collect();
+        Self::run(&choices)
+    }
+
+    fn run(choices: &[(Page, Page)]) -> f64 {
+        slice(choices.len(), |turn| {
             let (from, to) = choices[turn];
             // SAFETY: frames of two memories that are only ever copied.
             unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), 1) };

@@ -68,7 +68,7 @@ pub fn run(report: &mut Report, quick: bool) {
     let (pages, rounds) = if quick { (50_000, 60) } else { (400_000, 200) };
     let guest = Memory::new(GUEST);
     Kind::Random.fill(&guest);
-    let copy = Memory::new(GUEST);
+    let copy = Memory::new(2 * pages);
     report.section("Two threads, as a multiple of how well two threads of copying scale");
     let mut add = |what: &str, series: &Series| {
         report.add(Finding::ratio(

@@ -48,7 +48,8 @@ impl Contents {
             );
             let found = self
                 .known
-                .find(copy.hash, |entry| entry == Entry(number + 1));
+                .probe(copy.hash)
+                .find(|entry| entry == Entry(number + 1));
             assert!(found.is_some(), "copy {number} is not found by its hash");
             places.push((COPY | (number + 1), copy.place()));
         }

@@ -61,7 +61,7 @@ impl<H: Host> Shard<H> {
                 hash: cx.key.object(object.pool, object.oid),
             };
             assert_eq!(
-                self.find_object(name),
+                self.find_object(self.index.probe(name.hash), name),
                 Some(number),
                 "what a lookup of object {number} ({:x?} of pool {}) finds",
                 object.oid,
@@ -82,7 +82,11 @@ impl<H: Host> Shard<H> {
                 assert_eq!(page.object, number, "object of page {at}");
                 assert_eq!(page.previous, previous, "the page before page {at}");
                 assert_eq!(
-                    self.find_page(cx, name, number, page.index),
+                    self.find_page(
+                        self.index.probe(cx.key.page(name.hash, page.index)),
+                        number,
+                        page.index
+                    ),
                     Some(Ref::Page(at)),
                     "what a lookup of page {at} (index {}) finds",
                     page.index
