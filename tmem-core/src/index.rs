@@ -2,35 +2,38 @@
 //! Finding a record by hash: extendible hashing (Fagin et al., 1979) over frame-sized buckets.
 //!
 //! ```text
-//! hash   63..32      31..26   25..19   18..0
-//!        shard       line     -        directory
+//! hash   63..32      31..16        17..0
+//!        shard       line          directory
 //!
-//! directory ─► bucket number ─► bucket: one frame of 64 lines
+//! directory ─► bucket: one frame, a header and 63 lines
 //! line (64 bytes): │ tag × 8 (hash bits 31..0) │ entry × 8 │
 //! ```
 //!
-//! A lookup reads the directory and the bucket's number, which stay in the cache, and one line of the bucket. A full line
-//! runs over into the next. A bucket that is seven eighths full splits in two, by its entries' tags alone; two that have
-//! become nearly empty merge. Above one frame, the directory doubles without being copied: a leaf not there yet reads as its twin
-//! in the lower half. So no insertion does more work than a split: two frames written, at most.
+//! A lookup reads a slot of the directory, which is dense, and one line of a bucket. A full line runs over into the next.
+//! A bucket that is seven eighths full splits in two, by its entries' tags alone; two that have become nearly empty merge.
+//! Above one frame, the directory doubles without being copied: a leaf not there yet reads as its twin in the lower half. So
+//! no insertion does more work than a split: two frames written, at most.
 
 #[cfg(any(test, feature = "sim"))]
 mod check;
 
+use core::ptr::NonNull;
+
 use crate::frame::{InFrame, Owned, Shortage, Supply};
 use crate::host::Host;
-use crate::table::Table;
 
-const LINES: usize = 64;
+const LINES: usize = 63;
 const WAYS: usize = 8;
 /// A bucket with this many entries splits before it takes another.
 const SPLIT: u16 = (LINES * WAYS / 8 * 7) as u16;
 /// Two sibling buckets with at most this many entries together merge.
 const MERGE: u16 = (LINES * WAYS / 8 * 3) as u16;
-const LEAF: usize = 1024;
+/// Slots of a directory's leaf.
+const LEAF: usize = 512;
 const LEAVES: usize = 512;
-/// Directory bits at most: 512 leaves of 1024.
-const DEPTH: u8 = 19;
+/// Directory bits at most.
+const DEPTH: u8 = 18;
+const _: () = assert!(1 << DEPTH == LEAVES * LEAF);
 
 /// What the index finds: the number of a record, never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,54 +47,47 @@ struct Line {
     entries: [u32; WAYS],
 }
 
-struct Lines([Line; LINES]);
-// SAFETY: integers.
-unsafe impl InFrame for Lines {}
+type Lines = [Line; LINES];
 
-struct Leaf([u32; LEAF]);
-// SAFETY: integers.
-unsafe impl InFrame for Leaf {}
-
-struct Directory([Option<Owned<Leaf>>; LEAVES]);
-// SAFETY: `None` of a pointer that is never null is all zeroes.
-unsafe impl InFrame for Directory {}
-
+#[repr(C)]
 struct Bucket {
-    lines: Option<Owned<Lines>>,
     entries: u16,
     /// How many low hash bits all its entries share.
     depth: u8,
-    /// The next vacant bucket number plus one, while this one is vacant.
-    next: u32,
+    lines: Lines,
 }
-// SAFETY: integers and an optional pointer, `None` being all zeroes.
+// SAFETY: integers.
 unsafe impl InFrame for Bucket {}
+const _: () = assert!(size_of::<Bucket>() == crate::host::FRAME_BYTES);
 
-impl Bucket {
-    const VACANT: Self = Self {
-        lines: None,
-        entries: 0,
-        depth: 0,
-        next: 0,
-    };
-}
+struct Leaf([Option<NonNull<Bucket>>; LEAF]);
+// SAFETY: `None` of a pointer that is never null is all zeroes.
+unsafe impl InFrame for Leaf {}
 
+struct Leaves([Option<Owned<Leaf>>; LEAVES]);
+// SAFETY: as above.
+unsafe impl InFrame for Leaves {}
+
+/// # Invariants
+/// What a slot of the directory points to is a bucket of this index: an `Owned` of this index's supply, given up to it.
+/// Exactly the slots whose low bits, as many as the bucket's depth, are those of its entries point to it. Nobody outside
+/// has a pointer to one.
 pub(crate) struct Index {
     /// Directory bits in use.
     depth: u8,
-    /// The first directory leaf; there is none while there is one bucket.
+    /// The first directory leaf; there is none while there is no bucket.
     leaf: Option<Owned<Leaf>>,
-    /// The leaves from the second on.
-    leaves: Option<Owned<Directory>>,
-    buckets: Table<Bucket, 256>,
-    /// Bucket numbers ever used.
-    used: u32,
-    /// A vacant bucket number plus one; zero if there is none.
-    vacant: u32,
+    /// Those from the second on.
+    leaves: Option<Owned<Leaves>>,
     entries: u32,
     /// Buckets by depth: the directory is no deeper than the deepest.
     depths: [u32; DEPTH as usize + 1],
 }
+
+// SAFETY: by the invariants the pointers in it are its own buckets, so sending it sends them too.
+unsafe impl Send for Index {}
+// SAFETY: a shared index gives shared access to its buckets, and no more.
+unsafe impl Sync for Index {}
 
 impl Index {
     pub(crate) const fn new() -> Self {
@@ -99,9 +95,6 @@ impl Index {
             depth: 0,
             leaf: None,
             leaves: None,
-            buckets: Table::new(Bucket::VACANT),
-            used: 0,
-            vacant: 0,
             entries: 0,
             depths: [0; DEPTH as usize + 1],
         }
@@ -110,12 +103,21 @@ impl Index {
     /// Where entries under `hash` are; asks the CPU for the line that a lookup begins with.
     #[inline]
     pub(crate) fn probe(&self, hash: u64) -> Probe<'_> {
-        let lines = self.buckets_at(hash).lines.as_deref();
+        let lines = self.bucket(hash).map(|bucket| &bucket.lines);
         let tag = hash as u32;
         if let Some(lines) = lines {
-            prefetch(&raw const lines.0[home(tag)]);
+            prefetch(&raw const lines[home(tag)]);
         }
         Probe { lines, tag }
+    }
+
+    /// Asks the CPU for what an insertion under `hash`, or a removal, looks at first.
+    #[inline]
+    pub(crate) fn expect_change(&self, hash: u64) {
+        if let Some(bucket) = self.bucket(hash) {
+            prefetch(&raw const bucket.entries);
+            prefetch(&raw const bucket.lines[home(hash as u32)]);
+        }
     }
 
     /// Makes sure that the next few insertions under `hash` succeed.
@@ -124,26 +126,31 @@ impl Index {
         hash: u64,
         supply: &mut Supply<'_, H>,
     ) -> Result<(), Shortage> {
-        if self.used == 0 {
-            self.add_bucket(0, supply)?;
+        if self.leaf.is_none() {
+            let mut leaf = supply.take_metadata::<Leaf>()?;
+            match supply.take_metadata() {
+                Ok(bucket) => leaf.0[0] = Some(hand_over(bucket)),
+                Err(shortage) => {
+                    supply.give_metadata(leaf);
+                    return Err(shortage);
+                }
+            }
+            self.leaf = Some(leaf);
+            self.depths[0] = 1;
         }
-        while self.buckets_at(hash).entries >= SPLIT {
+        while self
+            .bucket(hash)
+            .is_some_and(|bucket| bucket.entries >= SPLIT)
+        {
             self.split(hash, supply)?;
-        }
-        let number = self.bucket_number(hash);
-        let bucket = &mut self.buckets[number];
-        if bucket.lines.is_none() {
-            bucket.lines = Some(supply.take_metadata()?);
         }
         Ok(())
     }
 
     /// Adds an entry in room that `reserve` made.
     pub(crate) fn insert(&mut self, hash: u64, entry: Entry) {
-        let number = self.bucket_number(hash);
-        let bucket = &mut self.buckets[number];
-        if let Some(lines) = &mut bucket.lines
-            && place(lines, hash as u32, entry)
+        if let Some(bucket) = self.bucket_mut(hash)
+            && place(&mut bucket.lines, hash as u32, entry)
         {
             bucket.entries += 1;
             self.entries += 1;
@@ -152,22 +159,26 @@ impl Index {
 
     /// Lets the entry `old` under `hash` be `new`.
     pub(crate) fn replace(&mut self, hash: u64, old: Entry, new: Entry) {
-        if let Some((lines, line, way)) = self.locate(hash, old) {
-            lines.0[line % LINES].entries[way % WAYS] = new.0;
+        if let Some(bucket) = self.bucket_mut(hash)
+            && let Some((line, way)) = locate(&bucket.lines, hash as u32, old)
+        {
+            bucket.lines[line % LINES].entries[way % WAYS] = new.0;
         }
     }
 
     /// Removes an entry, and gives back what room that frees.
     pub(crate) fn remove<H: Host>(&mut self, hash: u64, entry: Entry, supply: &mut Supply<'_, H>) {
-        let Some((lines, line, way)) = self.locate(hash, entry) else {
+        let Some(bucket) = self.bucket_mut(hash) else {
             return;
         };
-        take(lines, line, way);
-        let number = self.bucket_number(hash);
-        let bucket = &mut self.buckets[number];
+        let Some((line, way)) = locate(&bucket.lines, hash as u32, entry) else {
+            return;
+        };
+        take(&mut bucket.lines, line, way);
         bucket.entries = bucket.entries.saturating_sub(1);
+        let nearly_empty = bucket.entries <= MERGE / 2;
         self.entries = self.entries.saturating_sub(1);
-        if bucket.entries <= MERGE / 2 {
+        if nearly_empty {
             while self.merge(hash, supply) {}
             self.halve(supply);
         }
@@ -176,52 +187,65 @@ impl Index {
 
     /// Gives every frame back if there is no entry.
     pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
-        if self.entries == 0 && self.buckets.capacity() > 0 {
+        if self.entries == 0 && self.leaf.is_some() {
             self.clear(supply);
         }
     }
 
     fn clear<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
-        for number in 0..self.used {
-            if let Some(lines) = self.buckets[number].lines.take() {
-                supply.give_metadata(lines);
+        for slot in 0..1usize << self.depth {
+            if let Some(bucket) = self.slot(slot) {
+                // SAFETY: by the invariant, a live bucket.
+                let depth = unsafe { bucket.as_ref() }.depth;
+                // The last slot that names it, so that none is left when it goes.
+                if slot >> depth == ((1usize << self.depth) - 1) >> depth {
+                    // SAFETY: as above; no slot that is still to be looked at names it.
+                    supply.give_metadata(unsafe { Owned::adopt(bucket) });
+                }
             }
         }
-        while self.buckets.capacity() > 0 {
-            self.buckets.shrink(supply);
-        }
+        self.depth = 0;
+        self.depths.fill(0);
+        self.give_leaves(1, supply);
         if let Some(leaf) = self.leaf.take() {
             supply.give_metadata(leaf);
         }
-        if let Some(mut leaves) = self.leaves.take() {
-            for leaf in &mut leaves.0 {
-                if let Some(leaf) = leaf.take() {
-                    supply.give_metadata(leaf);
-                }
+    }
+
+    /// Gives the directory's leaves back from `first` on, which is not zero.
+    fn give_leaves<H: Host>(&mut self, first: usize, supply: &mut Supply<'_, H>) {
+        let Some(leaves) = &mut self.leaves else {
+            return;
+        };
+        for leaf in leaves.0.iter_mut().skip(first) {
+            if let Some(leaf) = leaf.take() {
+                supply.give_metadata(leaf);
             }
+        }
+        if first == 1
+            && let Some(leaves) = self.leaves.take()
+        {
             supply.give_metadata(leaves);
         }
-        (self.depth, self.used, self.vacant) = (0, 0, 0);
-        self.depths.fill(0);
     }
 
     #[inline]
-    fn buckets_at(&self, hash: u64) -> &Bucket {
-        if self.used == 0 {
-            return const { &Bucket::VACANT };
-        }
-        &self.buckets[self.bucket_number(hash)]
+    fn bucket(&self, hash: u64) -> Option<&Bucket> {
+        let bucket = self.slot(low_bits(hash as u32, self.depth))?;
+        // SAFETY: by the invariant, a live bucket of this index's, which is borrowed.
+        Some(unsafe { bucket.as_ref() })
     }
 
     #[inline]
-    fn bucket_number(&self, hash: u64) -> u32 {
-        self.directory(low_bits(hash as u32, self.depth))
+    fn bucket_mut(&mut self, hash: u64) -> Option<&mut Bucket> {
+        let mut bucket = self.slot(low_bits(hash as u32, self.depth))?;
+        // SAFETY: by the invariant, a live bucket of this index's, which is borrowed for writing.
+        Some(unsafe { bucket.as_mut() })
     }
 
     /// Reads a directory slot. A leaf not there yet reads as the one that differs in its highest bit.
     #[inline]
-    fn directory(&self, slot: usize) -> u32 {
-        let Some(first) = &self.leaf else { return 0 };
+    fn slot(&self, slot: usize) -> Option<NonNull<Bucket>> {
         let mut leaf = slot / LEAF;
         while leaf != 0 {
             if let Some(leaves) = &self.leaves
@@ -231,14 +255,11 @@ impl Index {
             }
             leaf ^= highest_bit(leaf);
         }
-        first.0[slot % LEAF]
+        self.leaf.as_ref()?.0[slot % LEAF]
     }
 
     /// Deepens the directory to `depth` bits. No lookup changes, and from here on the upper half is kept up to date.
-    fn double<H: Host>(&mut self, depth: u8, supply: &mut Supply<'_, H>) -> Result<(), Shortage> {
-        if self.leaf.is_none() {
-            self.leaf = Some(supply.take_metadata()?);
-        }
+    fn double(&mut self, depth: u8) {
         let half = 1 << self.depth;
         if depth > self.depth
             && half < LEAF
@@ -249,25 +270,16 @@ impl Index {
             }
         }
         self.depth = depth;
-        Ok(())
     }
 
     /// Lets the directory be as deep as the deepest bucket; else what was once large would never merge again.
     fn halve<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
+        let before = self.depth;
         while self.depth > 0 && self.depths[usize::from(self.depth.min(DEPTH))] == 0 {
             self.depth -= 1;
-            let end = (1usize << (self.depth & 31)) / LEAF;
-            let gone = self.leaves.iter_mut().flat_map(|leaves| &mut leaves.0);
-            for leaf in gone.take(2 * end).skip(end.max(1)) {
-                if let Some(leaf) = leaf.take() {
-                    supply.give_metadata(leaf);
-                }
-            }
         }
-        if self.depth <= LEAF.ilog2() as u8
-            && let Some(leaves) = self.leaves.take()
-        {
-            supply.give_metadata(leaves);
+        if self.depth < before {
+            self.give_leaves(((1usize << self.depth) / LEAF).max(1), supply);
         }
     }
 
@@ -284,16 +296,14 @@ impl Index {
         if self.leaves.is_none() {
             self.leaves = Some(supply.take_metadata()?);
         }
-        if self
-            .leaves
-            .as_ref()
-            .is_some_and(|leaves| leaves.0[leaf % LEAVES].is_some())
+        if let Some(leaves) = &self.leaves
+            && leaves.0[leaf % LEAVES].is_some()
         {
             return Ok(());
         }
         let mut copy = supply.take_metadata::<Leaf>()?;
-        for (offset, number) in copy.0.iter_mut().enumerate() {
-            *number = self.directory(leaf * LEAF + offset);
+        for (offset, there) in copy.0.iter_mut().enumerate() {
+            *there = self.slot(leaf * LEAF + offset);
         }
         if let Some(leaves) = &mut self.leaves {
             leaves.0[leaf % LEAVES] = Some(copy);
@@ -301,7 +311,7 @@ impl Index {
         Ok(())
     }
 
-    fn set_directory(&mut self, slot: usize, number: u32) {
+    fn set_slot(&mut self, slot: usize, bucket: NonNull<Bucket>) {
         let leaf = match slot / LEAF {
             0 => self.leaf.as_mut(),
             leaf => self
@@ -310,40 +320,13 @@ impl Index {
                 .and_then(|leaves| leaves.0[leaf % LEAVES].as_mut()),
         };
         if let Some(leaf) = leaf {
-            leaf.0[slot % LEAF] = number;
+            leaf.0[slot % LEAF] = Some(bucket);
         }
-    }
-
-    fn add_bucket<H: Host>(
-        &mut self,
-        depth: u8,
-        supply: &mut Supply<'_, H>,
-    ) -> Result<u32, Shortage> {
-        if self.vacant == 0 && self.used == self.buckets.capacity() {
-            self.buckets.grow(supply)?;
-        }
-        let lines = Some(supply.take_metadata()?);
-        let number = if let Some(number) = self.vacant.checked_sub(1) {
-            self.vacant = self.buckets[number].next;
-            number
-        } else {
-            self.used += 1;
-            self.used - 1
-        };
-        self.buckets[number] = Bucket {
-            lines,
-            entries: 0,
-            depth,
-            next: 0,
-        };
-        self.depths[usize::from(depth.min(DEPTH))] += 1;
-        Ok(number)
     }
 
     /// Halves the bucket of `hash`, or changes nothing but the room made ready for it.
     fn split<H: Host>(&mut self, hash: u64, supply: &mut Supply<'_, H>) -> Result<(), Shortage> {
-        let old = self.bucket_number(hash);
-        let depth = self.buckets[old].depth;
+        let depth = self.bucket(hash).map_or(DEPTH, |bucket| bucket.depth);
         if depth >= DEPTH {
             return Err(Shortage::Full);
         }
@@ -351,116 +334,88 @@ impl Index {
         // The new bucket serves the hashes whose bit `depth` is set.
         let first = low_bits(hash as u32, depth) | 1 << depth;
         let step = 1 << (depth + 1);
-        self.double(doubled, supply)?;
+        self.double(doubled);
         for slot in slots(first, step, 1 << doubled) {
             self.materialise(slot, supply)?;
         }
-        let new = self.add_bucket(depth + 1, supply)?;
-        for slot in slots(first, step, 1 << doubled) {
-            self.set_directory(slot, new);
-        }
-        self.buckets[old].depth = depth + 1;
-        self.depths[usize::from(depth)] -= 1;
-        self.depths[usize::from(depth) + 1] += 1;
-        let (Some(mut from), Some(mut to)) = (
-            self.buckets[old].lines.take(),
-            self.buckets[new].lines.take(),
-        ) else {
-            return Ok(());
+        let mut to = supply.take_metadata::<Bucket>()?;
+        let Some(from) = self.bucket_mut(hash) else {
+            supply.give_metadata(to);
+            return Err(Shortage::Full);
         };
-        let mut moved = 0;
         for line in 0..LINES {
             let mut way = 0;
-            while way < WAYS && from.0[line].entries[way] != 0 {
-                let (tag, entry) = (from.0[line].tags[way], from.0[line].entries[way]);
+            while way < WAYS && from.lines[line].entries[way] != 0 {
+                let (tag, entry) = (from.lines[line].tags[way], from.lines[line].entries[way]);
                 if tag >> depth & 1 == 0 {
                     way += 1;
                 } else {
-                    place(&mut to, tag, Entry(entry));
-                    moved += 1;
+                    place(&mut to.lines, tag, Entry(entry));
+                    to.entries += 1;
                     // What fills the gap, if anything, is looked at next.
-                    take(&mut from, line, way);
+                    take(&mut from.lines, line, way);
                 }
             }
         }
-        self.buckets[old].lines = Some(from);
-        self.buckets[old].entries -= moved;
-        self.buckets[new].lines = Some(to);
-        self.buckets[new].entries = moved;
+        from.entries = from.entries.saturating_sub(to.entries);
+        from.depth = depth + 1;
+        to.depth = depth + 1;
+        self.depths[usize::from(depth)] -= 1;
+        self.depths[usize::from(depth) + 1] += 2;
+        // INVARIANT: each slot with the new bucket's low bits is pointed to it now.
+        let to = hand_over(to);
+        for slot in slots(first, step, 1 << doubled) {
+            self.set_slot(slot, to);
+        }
         Ok(())
     }
 
     /// Joins the bucket of `hash` with the one it was split from, if both are nearly empty; says whether it did.
     fn merge<H: Host>(&mut self, hash: u64, supply: &mut Supply<'_, H>) -> bool {
-        let depth = self.buckets_at(hash).depth;
-        if depth == 0 {
+        let depth = self.bucket(hash).map_or(0, |bucket| bucket.depth);
+        // Bounded work, and a bucket so much shallower than the rest is rare.
+        if depth == 0 || self.depth - depth.min(self.depth) > 6 {
             return false;
         }
         let upper = low_bits(hash as u32, depth) | 1 << (depth - 1);
         let lower = upper ^ 1 << (depth - 1);
-        let (kept, gone) = (self.directory(lower), self.directory(upper));
-        if self.buckets[kept].depth != depth
-            || self.buckets[gone].depth != depth
-            || self.buckets[kept].entries + self.buckets[gone].entries > MERGE
-            // Bounded work, and a bucket so much shallower than the rest is rare.
-            || self.depth - depth > 6
-        {
-            return false;
-        }
-        let (Some(mut to), Some(from)) = (
-            self.buckets[kept].lines.take(),
-            self.buckets[gone].lines.take(),
-        ) else {
+        let (Some(mut kept), Some(gone)) = (self.slot(lower), self.slot(upper)) else {
             return false;
         };
-        for line in &from.0 {
+        if kept == gone {
+            return false;
+        }
+        // SAFETY: by the invariant live buckets of this index's, which is borrowed for writing; and two different ones.
+        let (to, from) = unsafe { (kept.as_mut(), gone.as_ref()) };
+        if to.depth != depth || from.depth != depth || to.entries + from.entries > MERGE {
+            return false;
+        }
+        for line in &from.lines {
             for (tag, entry) in line
                 .tags
                 .iter()
                 .zip(line.entries)
                 .filter(|(_, entry)| *entry != 0)
             {
-                place(&mut to, *tag, Entry(entry));
+                place(&mut to.lines, *tag, Entry(entry));
             }
         }
-        supply.give_metadata(from);
-        let moved = self.buckets[gone].entries;
-        self.buckets[gone] = Bucket {
-            next: self.vacant,
-            ..Bucket::VACANT
-        };
-        self.vacant = gone + 1;
-        let bucket = &mut self.buckets[kept];
-        bucket.lines = Some(to);
-        bucket.entries += moved;
-        bucket.depth = depth - 1;
+        to.entries += from.entries;
+        to.depth = depth - 1;
         self.depths[usize::from(depth.min(DEPTH))] -= 2;
         self.depths[usize::from((depth - 1).min(DEPTH))] += 1;
         for slot in slots(upper, 1 << depth, 1 << self.depth) {
-            self.set_directory(slot, kept);
+            self.set_slot(slot, kept);
         }
+        // SAFETY: a bucket of this index's; the slots that pointed to it, which are those with its low bits, do no more.
+        supply.give_metadata(unsafe { Owned::adopt(gone) });
         true
     }
+}
 
-    fn locate(&mut self, hash: u64, entry: Entry) -> Option<(&mut Lines, usize, usize)> {
-        let number = self.bucket_number(hash);
-        let lines = self.buckets[number].lines.as_mut()?;
-        let home = home(hash as u32);
-        for step in 0..LINES {
-            let at = (home + step) % LINES;
-            if let Some(way) = lines.0[at]
-                .entries
-                .iter()
-                .position(|&there| there == entry.0)
-            {
-                return Some((lines, at, way));
-            }
-            if lines.0[at].entries[WAYS - 1] == 0 {
-                return None;
-            }
-        }
-        None
-    }
+/// Gives a bucket up to the directory.
+fn hand_over(bucket: Owned<Bucket>) -> NonNull<Bucket> {
+    bucket.into_frame().cast()
 }
 
 /// Where entries under a hash are.
@@ -476,9 +431,9 @@ impl Probe<'_> {
     pub(crate) fn find(self, mut is_it: impl FnMut(Entry) -> bool) -> Option<Entry> {
         let Self { lines, tag } = self;
         let lines = lines?;
-        let home = home(tag);
-        for step in 0..LINES {
-            let line = &lines.0[(home + step) % LINES];
+        let mut at = home(tag);
+        for _ in 0..LINES {
+            let line = &lines[at];
             for way in 0..WAYS {
                 let entry = line.entries[way];
                 if line.tags[way] == tag && entry != 0 && is_it(Entry(entry)) {
@@ -488,14 +443,26 @@ impl Probe<'_> {
             if line.entries[WAYS - 1] == 0 {
                 return None;
             }
+            at = after(at);
         }
         None
     }
 }
 
+/// The line that a lookup begins with.
 #[inline]
 fn home(tag: u32) -> usize {
-    (tag >> 26) as usize % LINES
+    ((tag >> 16) as usize * LINES) >> 16
+}
+
+#[inline]
+fn after(line: usize) -> usize {
+    if line + 1 < LINES { line + 1 } else { 0 }
+}
+
+/// How far a line is behind another one.
+fn distance(line: usize, from: usize) -> usize {
+    (line + LINES - from) % LINES
 }
 
 #[inline]
@@ -513,16 +480,34 @@ fn highest_bit(leaf: usize) -> usize {
     1 << (leaf | 1).ilog2()
 }
 
+/// The line and way of an entry.
+fn locate(lines: &Lines, tag: u32, entry: Entry) -> Option<(usize, usize)> {
+    let mut at = home(tag);
+    for _ in 0..LINES {
+        let line = &lines[at];
+        let found = line.entries.iter().position(|&there| there == entry.0);
+        if let Some(way) = found {
+            return Some((at, way));
+        }
+        if line.entries[WAYS - 1] == 0 {
+            return None;
+        }
+        at = after(at);
+    }
+    None
+}
+
 /// Puts an entry into the first line from its home on that has room.
 fn place(lines: &mut Lines, tag: u32, entry: Entry) -> bool {
-    let home = home(tag);
-    for step in 0..LINES {
-        let line = &mut lines.0[(home + step) % LINES];
+    let mut at = home(tag);
+    for _ in 0..LINES {
+        let line = &mut lines[at];
         if let Some(way) = line.entries.iter().position(|&there| there == 0) {
             line.tags[way] = tag;
             line.entries[way] = entry.0;
             return true;
         }
+        at = after(at);
     }
     debug_assert!(false, "a bucket overflows before it splits");
     false
@@ -531,7 +516,7 @@ fn place(lines: &mut Lines, tag: u32, entry: Entry) -> bool {
 /// Takes an entry out of a line and closes the gap: from its own line, then from those that ran over.
 fn take(lines: &mut Lines, mut line: usize, mut way: usize) {
     loop {
-        let here = &mut lines.0[line % LINES];
+        let here = &mut lines[line % LINES];
         let was_full = here.entries[WAYS - 1] != 0;
         let last = here
             .entries
@@ -546,26 +531,25 @@ fn take(lines: &mut Lines, mut line: usize, mut way: usize) {
             return;
         }
         // Entries that passed this line when it was full must still be found: pull one back.
-        let mut next = (line + 1) % LINES;
+        let mut next = after(line % LINES);
         loop {
             let passed = (0..WAYS).find(|&way| {
-                let there = &lines.0[next];
+                let there = &lines[next];
                 there.entries[way] != 0
-                    && (next + LINES - home(there.tags[way])) % LINES
-                        >= (next + LINES - line) % LINES
+                    && distance(next, home(there.tags[way])) >= distance(next, line)
             });
             if let Some(found) = passed {
-                let (tag, entry) = (lines.0[next].tags[found], lines.0[next].entries[found]);
-                lines.0[line % LINES].tags[WAYS - 1] = tag;
-                lines.0[line % LINES].entries[WAYS - 1] = entry;
+                let (tag, entry) = (lines[next].tags[found], lines[next].entries[found]);
+                lines[line % LINES].tags[WAYS - 1] = tag;
+                lines[line % LINES].entries[WAYS - 1] = entry;
                 (line, way) = (next, found);
                 break;
             }
             // Only a run of full lines can have been passed.
-            if lines.0[next].entries[WAYS - 1] == 0 || next == line {
+            if lines[next].entries[WAYS - 1] == 0 || next == line {
                 return;
             }
-            next = (next + 1) % LINES;
+            next = after(next);
         }
     }
 }

@@ -46,9 +46,39 @@ impl Ref {
         })
     }
 
-    /// Its entry in the index; an object with many pages has the same as a solo one.
+    /// Its entry in the index.
     pub(crate) fn entry(self) -> Entry {
         Entry(self.word())
+    }
+}
+
+/// Marks the entry of an object with many pages, so that looking for a page need not read the object's record.
+const MANY_PAGES: u32 = 1 << 30;
+
+/// What an entry of the index stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// A page of an object with many.
+    Page(u32),
+    /// An object with many pages.
+    Many(u32),
+    /// An object that is its only page.
+    Solo(u32),
+}
+
+impl Known {
+    pub(crate) fn of(entry: Entry) -> Option<Self> {
+        let number = (entry.0 & !(OBJECT | MANY_PAGES)).checked_sub(1)?;
+        Some(match (entry.0 & OBJECT != 0, entry.0 & MANY_PAGES != 0) {
+            (false, _) => Self::Page(number),
+            (true, false) => Self::Solo(number),
+            (true, true) => Self::Many(number),
+        })
+    }
+
+    /// The entry of an object with many pages.
+    pub(crate) fn many(object: u32) -> Entry {
+        Entry(Ref::Solo(object).word() | MANY_PAGES)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::hash::Key;
 use crate::host::{BadFrame, Host};
 use crate::index::{Index, Probe};
 use crate::journal::{Journal, Removed};
-use crate::page::{OBJECTS, Object, PAGES, Page, Place, Ref, Stored};
+use crate::page::{Known, OBJECTS, Object, PAGES, Page, Place, Ref, Stored};
 use crate::stats::{Count, Stats};
 
 /// Pages that one call removes at most.
@@ -276,14 +276,14 @@ impl<H: Host> Shard<H> {
     pub(crate) fn flush_object(&mut self, cx: &Context<'_, H>, name: ObjectName) -> (u32, bool) {
         for removed in 0..BATCH {
             let Some(at) = self
-                .find_object(self.index.probe(name.hash), name)
+                .find_object(self.index.probe(name.hash), name, true)
                 .and_then(|object| self.first_page(object))
             else {
                 return (removed, true);
             };
             self.remove(cx, at);
         }
-        let left = self.find_object(self.index.probe(name.hash), name);
+        let left = self.find_object(self.index.probe(name.hash), name, true);
         (BATCH, left.is_none())
     }
 
@@ -411,54 +411,73 @@ impl<H: Host> Shard<H> {
 
     // ---- finding ----
 
-    fn find(&self, name: PageName) -> Option<Ref> {
-        self.look_up(name).1
-    }
-
-    /// The object and the page, if they are there.
-    fn look_up(&self, name: PageName) -> (Option<u32>, Option<Ref>) {
-        // Both lines are asked for at once, as they depend on each other only by their records.
-        let object = self.index.probe(name.object.hash);
-        let page = self.index.probe(name.hash);
-        let object = self.find_object(object, name.object);
+    /// Where the object and the page are looked up. Both lines are asked for at once.
+    fn probe(&self, name: PageName) -> (Probe<'_>, Probe<'_>) {
         (
-            object,
-            object.and_then(|object| self.find_page(page, object, name.index)),
+            self.index.probe(name.object.hash),
+            self.index.probe(name.hash),
         )
     }
 
     /// Asks the CPU for what an operation on that page will read first.
     pub(crate) fn expect(&self, name: PageName) {
-        self.index.probe(name.object.hash);
-        self.index.probe(name.hash);
+        self.probe(name);
     }
 
-    fn find_object(&self, probe: Probe<'_>, name: ObjectName) -> Option<u32> {
-        let found = probe.find(|entry| match Ref::of(entry.0) {
-            Some(Ref::Solo(number)) => {
-                let object = &self.objects[number];
-                object.oid == name.oid && object.pool == name.pool
-            }
+    /// The page, if it is there.
+    fn find(&self, name: PageName) -> Option<Ref> {
+        let (object, page) = self.probe(name);
+        if let Some(page) = self.find_page(page, name) {
+            return Some(Ref::Page(page));
+        }
+        let solo = self.find_object(object, name.object, false)?;
+        (self.objects[solo].solo_index() == Some(name.index)).then_some(Ref::Solo(solo))
+    }
+
+    /// The object and the page, if they are there.
+    fn look_up(&self, name: PageName) -> (Option<u32>, Option<Ref>) {
+        let (object, page) = self.probe(name);
+        if let Some(page) = self.find_page(page, name) {
+            return (Some(self.pages[page].object), Some(Ref::Page(page)));
+        }
+        let object = self.find_object(object, name.object, true);
+        let solo = object.filter(|it| self.objects[*it].solo_index() == Some(name.index));
+        (object, solo.map(Ref::Solo))
+    }
+
+    /// The object; unless `any`, only if it is its only page, as others are not read then.
+    fn find_object(&self, probe: Probe<'_>, name: ObjectName, any: bool) -> Option<u32> {
+        let named = |number: u32| {
+            let object = &self.objects[number];
+            object.oid == name.oid && object.pool == name.pool
+        };
+        let found = probe.find(|entry| match Known::of(entry) {
+            Some(Known::Solo(number)) => named(number),
+            Some(Known::Many(number)) => any && named(number),
             _ => false,
         })?;
-        match Ref::of(found.0) {
-            Some(Ref::Solo(number)) => Some(number),
+        match Known::of(found) {
+            Some(Known::Solo(number) | Known::Many(number)) => Some(number),
             _ => None,
         }
     }
 
-    fn find_page(&self, probe: Probe<'_>, object: u32, index: u32) -> Option<Ref> {
-        if let Some(only) = self.objects[object].solo_index() {
-            return (only == index).then_some(Ref::Solo(object));
-        }
-        let found = probe.find(|entry| match Ref::of(entry.0) {
-            Some(Ref::Page(number)) => {
+    /// The page's record, if its object has many and it is there.
+    fn find_page(&self, probe: Probe<'_>, name: PageName) -> Option<u32> {
+        let found = probe.find(|entry| match Known::of(entry) {
+            Some(Known::Page(number)) => {
                 let page = &self.pages[number];
-                page.object == object && page.index == index
+                let object = &self.objects[page.object];
+                page.index == name.index
+                    && object.oid == name.object.oid
+                    && object.pool == name.object.pool
             }
             _ => false,
         })?;
-        Ref::of(found.0)
+        match Known::of(found) {
+            Some(Known::Page(number)) => Some(number),
+            _ => None,
+        }
     }
 
     fn first_page(&self, object: u32) -> Option<Ref> {
@@ -625,6 +644,8 @@ impl<H: Host> Shard<H> {
         self.rename(cx, Ref::Solo(object), Ref::Page(number));
         self.objects[object].make_many(number);
         self.index
+            .replace(name.hash, Ref::Solo(object).entry(), Known::many(object));
+        self.index
             .insert(cx.key.page(name.hash, index), Ref::Page(number).entry());
     }
 
@@ -706,8 +727,8 @@ impl<H: Host> Shard<H> {
         let object = self.object_of(at);
         let Object { oid, pool, .. } = self.objects[object];
         let hash = cx.key.object(pool, oid);
-        let left = match at {
-            Ref::Solo(_) => 0,
+        let (entry, left) = match at {
+            Ref::Solo(_) => (at.entry(), 0),
             Ref::Page(number) => {
                 let Page {
                     index,
@@ -727,12 +748,12 @@ impl<H: Host> Shard<H> {
                 self.index
                     .remove(cx.key.page(hash, index), at.entry(), supply);
                 self.pages.remove(number, supply);
-                self.objects[object].take_page()
+                (Known::many(object), self.objects[object].take_page())
             }
         };
         if left == 0 {
             let supply = &mut self.frames.of(cx.host);
-            self.index.remove(hash, Ref::Solo(object).entry(), supply);
+            self.index.remove(hash, entry, supply);
             self.objects.remove(object, supply);
         }
         let stored = self.stored_in(pool);

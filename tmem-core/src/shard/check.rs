@@ -4,7 +4,7 @@
 use std::vec;
 use std::vec::Vec;
 
-use super::{Context, ObjectName, Shard};
+use super::{Context, ObjectName, PageName, Shard};
 use crate::arena::NONE;
 use crate::host::Host;
 use crate::page::Ref;
@@ -60,14 +60,24 @@ impl<H: Host> Shard<H> {
                 oid: object.oid,
                 hash: cx.key.object(object.pool, object.oid),
             };
+            let page_name = |index| PageName {
+                object: name,
+                index,
+                hash: cx.key.page(name.hash, index),
+            };
             assert_eq!(
-                self.find_object(self.index.probe(name.hash), name),
+                self.find_object(self.index.probe(name.hash), name, true),
                 Some(number),
                 "what a lookup of object {number} ({:x?} of pool {}) finds",
                 object.oid,
                 object.pool
             );
-            if object.solo_index().is_some() {
+            if let Some(index) = object.solo_index() {
+                assert_eq!(
+                    self.find(page_name(index)),
+                    Some(Ref::Solo(number)),
+                    "what a lookup of object {number}'s only page finds"
+                );
                 pages.push(Ref::Solo(number));
                 continue;
             }
@@ -82,11 +92,7 @@ impl<H: Host> Shard<H> {
                 assert_eq!(page.object, number, "object of page {at}");
                 assert_eq!(page.previous, previous, "the page before page {at}");
                 assert_eq!(
-                    self.find_page(
-                        self.index.probe(cx.key.page(name.hash, page.index)),
-                        number,
-                        page.index
-                    ),
+                    self.find(page_name(page.index)),
                     Some(Ref::Page(at)),
                     "what a lookup of page {at} (index {}) finds",
                     page.index
