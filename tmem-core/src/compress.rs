@@ -171,7 +171,7 @@ pub(crate) fn fill(page: &mut FrameBytes, word: u64) {
 /// Which objects' pages did not compress lately, so that trying again can wait. Objects share marks by hash; a mark is a
 /// hint, so lost updates do no harm.
 ///
-/// A mark is a pair: failures in a row, to 6 (upper half), and puts still to be stored untried (lower half).
+/// A mark is a pair: failures in a row, to 7 (upper half), and puts still to be stored untried (lower half).
 pub(crate) struct Backoff([AtomicU8; 64]);
 
 impl Backoff {
@@ -190,15 +190,16 @@ impl Backoff {
         untried == 0
     }
 
-    /// Learns how a try went: after `n` failures in a row, the next `2^n / 4` puts, at most 15, are not tried.
+    /// Learns how a try went: after 4, 5, 6 and more failures in a row, the next 1, 3, 7 and 15 puts are not tried. Fewer
+    /// failures say little of an object with pages of many kinds.
     pub(crate) fn learn(&self, hash: u64, compressed: bool) {
         let mark = self.mark(hash);
         let value = mark.load(Ordering::Relaxed);
-        let failures = (value / 16 + 1).min(6);
+        let failures = (value / 16 + 1).min(7);
         let next = if compressed {
             0
         } else {
-            failures * 16 + ((1 << failures) / 4).min(15)
+            failures * 16 + ((1 << failures) / 8_u8).saturating_sub(1)
         };
         if value != next {
             mark.store(next, Ordering::Relaxed);

@@ -111,12 +111,11 @@ impl Index {
         Probe { lines, tag }
     }
 
-    /// Asks the CPU for what an insertion under `hash`, or a removal, looks at first.
+    /// Asks the CPU for what an insertion under `hash`, or a removal, needs besides what a lookup does.
     #[inline]
     pub(crate) fn expect_change(&self, hash: u64) {
         if let Some(bucket) = self.bucket(hash) {
             prefetch(&raw const bucket.entries);
-            prefetch(&raw const bucket.lines[home(hash as u32)]);
         }
     }
 

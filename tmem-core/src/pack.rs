@@ -28,6 +28,8 @@ const HEADER: usize = 16;
 pub(crate) const FRAGMENTS: usize = 4;
 /// A frame with fewer free granules than this is left alone by pages that do not fit it whole.
 const CRUMB: u32 = 2;
+/// Fewer free granules than this are not worth leaving over.
+const CRUMBS: u32 = 8;
 
 /// The first fragment of a chain: frame descriptor number and granule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,10 +278,10 @@ impl Pack {
         first.frame()
     }
 
-    /// Whether more than an eighth of all room is free.
+    /// Whether more than a sixteenth of all room is free.
     #[inline]
     pub(crate) fn is_loose(&self) -> bool {
-        self.free > self.frames.live() * (GRANULES / 8) + 2 * GRANULES
+        self.free > self.frames.live() * (GRANULES / 16) + 2 * GRANULES
     }
 
     /// The owner of a page that should be stored anew with [`Pack::restore`].
@@ -310,12 +312,36 @@ impl Pack {
         self.frames.trim(supply);
     }
 
-    /// Finds room in frames in use: whole in the best fit, else spread over the largest gaps. Says how many bytes are left
-    /// for a new frame: none, or as many as fit one.
+    /// Finds room in frames in use: gaps that the page fills exactly, one, two or three of them; else whole in the best fit,
+    /// else spread over the largest gaps. Says how many bytes are left for a new frame: none, or as many as fit one.
     fn plan(&self, bytes: usize) -> (Plan, usize) {
         let mut plan = Plan::default();
         let mut rest = bytes;
-        if let Some(class) = self.best_fit(granules(rest)) {
+        let single = self.best_fit(granules(rest));
+        if single != Some(granules(rest)) {
+            let crumbs = single.is_none_or(|fit| fit - granules(rest) < CRUMBS);
+            let pair = self.pair(granules(rest + HEADER));
+            let exact = match pair {
+                Some((one, other)) => Some([one, other, 0]),
+                None if crumbs => self.triple(granules(rest + 2 * HEADER)),
+                None => None,
+            };
+            if let Some(gaps) = exact {
+                let mut last = (0, NONE);
+                for class in gaps.into_iter().filter(|class| *class > 0) {
+                    // Classes ascend, so that equal ones are neighbours.
+                    let frame = if class == last.0 {
+                        self.frames[last.1].next
+                    } else {
+                        self.head(class)
+                    };
+                    plan.add(frame, class);
+                    last = (class, frame);
+                }
+                return (plan, 0);
+            }
+        }
+        if let Some(class) = single {
             plan.add(self.head(class), granules(rest));
             return (plan, 0);
         }
@@ -339,6 +365,45 @@ impl Pack {
             class = self.largest_below(class);
         }
         (plan, rest)
+    }
+
+    /// Two gaps of that many granules together, the smaller one first.
+    fn pair(&self, granules: u32) -> Option<(u32, u32)> {
+        // Bit `n - 1` of the mirrored set: there is a gap of `granules - n`.
+        let shift = (GRANULES + 1).checked_sub(granules)?;
+        let partners = self.filled.reverse_bits().checked_shr(shift)?;
+        let small = low_mask(granules / 2);
+        let mut pairs = self.filled & partners & small;
+        while pairs != 0 {
+            let one = pairs.trailing_zeros() + 1;
+            let other = granules - one;
+            if one != other || self.has_two(one) {
+                return Some((one, other));
+            }
+            pairs &= pairs - 1;
+        }
+        None
+    }
+
+    /// Three gaps of that many granules together, in ascending order.
+    fn triple(&self, granules: u32) -> Option<[u32; 3]> {
+        let mut thirds = self.filled & low_mask(granules / 3);
+        while thirds != 0 {
+            let one = thirds.trailing_zeros() + 1;
+            if let Some((two, three)) = self.pair(granules - one)
+                && one < two
+            {
+                return Some([one, two, three]);
+            }
+            thirds &= thirds - 1;
+        }
+        None
+    }
+
+    /// Whether a class has more than one frame.
+    fn has_two(&self, class: u32) -> bool {
+        let first = self.head(class);
+        first != NONE && self.frames[first].next != NONE
     }
 
     /// The first frame of a class, or `NONE`.

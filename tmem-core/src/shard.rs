@@ -202,6 +202,9 @@ impl<H: Host> Shard<H> {
         to: H::GuestFrame,
         take: bool,
     ) -> Result<bool, BadFrame> {
+        if take {
+            self.index.expect_change(name.hash);
+        }
         let Some(at) = self.find(name) else {
             return Ok(false);
         };
@@ -264,6 +267,7 @@ impl<H: Host> Shard<H> {
 
     /// Removes a page; says whether it was there.
     pub(crate) fn flush_page(&mut self, cx: &Context<'_, H>, name: PageName) -> bool {
+        self.index.expect_change(name.hash);
         let Some(at) = self.find(name) else {
             return false;
         };
@@ -419,9 +423,10 @@ impl<H: Host> Shard<H> {
         )
     }
 
-    /// Asks the CPU for what an operation on that page will read first.
+    /// Asks the CPU for what a put of that page will read first.
     pub(crate) fn expect(&self, name: PageName) {
         self.probe(name);
+        self.index.expect_change(name.hash);
     }
 
     /// The page, if it is there.
