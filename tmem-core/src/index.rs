@@ -451,7 +451,7 @@ impl Probe<'_> {
 /// The line that a lookup begins with.
 #[inline]
 fn home(tag: u32) -> usize {
-    ((tag >> 16) as usize * LINES) >> 16
+    (((tag >> 16) as usize * LINES) >> 16).min(LINES - 1)
 }
 
 #[inline]
@@ -533,19 +533,21 @@ fn take(lines: &mut Lines, mut line: usize, mut way: usize) {
         let mut next = after(line % LINES);
         loop {
             let passed = (0..WAYS).find(|&way| {
-                let there = &lines[next];
+                let there = &lines[next % LINES];
                 there.entries[way] != 0
                     && distance(next, home(there.tags[way])) >= distance(next, line)
             });
             if let Some(found) = passed {
-                let (tag, entry) = (lines[next].tags[found], lines[next].entries[found]);
-                lines[line % LINES].tags[WAYS - 1] = tag;
-                lines[line % LINES].entries[WAYS - 1] = entry;
+                let there = &lines[next % LINES];
+                let (tag, entry) = (there.tags[found % WAYS], there.entries[found % WAYS]);
+                let here = &mut lines[line % LINES];
+                here.tags[WAYS - 1] = tag;
+                here.entries[WAYS - 1] = entry;
                 (line, way) = (next, found);
                 break;
             }
             // Only a run of full lines can have been passed.
-            if lines[next].entries[WAYS - 1] == 0 || next == line {
+            if lines[next % LINES].entries[WAYS - 1] == 0 || next == line {
                 return;
             }
             next = after(next);
