@@ -33,7 +33,7 @@ fn measure(pages: u64, objects: u64) -> f64 {
 const PAGES: f64 = 102.0;
 const OBJECTS: f64 = 73.0;
 /// Entries at which a bucket of the index splits.
-const SPLIT: f64 = 448.0;
+const SPLIT: f64 = 441.0;
 
 /// The same by reckoning.
 ///
@@ -60,9 +60,9 @@ fn model(pages: f64, objects: f64) -> f64 {
         buckets += splits;
         depth += 1;
     }
-    // Four bytes a slot of the directory, sixteen a bucket, eight a frame of records.
-    let directory = (2f64.powi(depth) * 4.0 / 4096.0).ceil();
-    let tables = (buckets * 16.0 / 4096.0).ceil() + records / 512.0;
+    // Eight bytes a slot of the directory, and a frame of records.
+    let directory = (2f64.powi(depth) * 8.0 / 4096.0).ceil();
+    let tables = records / 512.0;
     let few = 8.0;
     (records + buckets + directory + tables + few) * FRAME_BYTES as f64 / pages
 }
