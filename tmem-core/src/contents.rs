@@ -391,24 +391,28 @@ mod tests {
         let mut frames = Frames::new(None);
         let supply = &mut frames.of(&host);
         let mut contents = Contents::new(true);
-        let mut scratch = Box::new(Scratch::new());
         let pages = twins();
         assert_eq!(Key::WEAK.bytes(&pages[0].0), Key::WEAK.bytes(&pages[1].0));
-        let places = [1, 2].map(|owner| {
-            scratch.page.0 = pages[owner as usize - 1].0;
-            contents
-                .place(Key::WEAK, Form::Raw, &scratch, owner, supply)
-                .expect("room")
-        });
-        for (page, place) in pages.iter().zip(places) {
-            assert!(contents.read(place, &mut scratch, supply));
-            assert!(scratch.page.0 == page.0, "another page's bytes");
-        }
-        assert_ne!(places[0], places[1]);
+        let mut place = |page: &FrameBytes, owner| {
+            host.with_scratch(|scratch| {
+                let copy = |to: &mut FrameBytes| -> Result<(), ()> {
+                    to.0 = page.0;
+                    Ok(())
+                };
+                let form = scratch.fetch(&host, copy, None).expect("a copy");
+                contents.place(Key::WEAK, form, scratch, owner, supply)
+            })
+        };
+        let places = [1, 2].map(|owner| place(&pages[owner as usize - 1], owner).expect("room"));
         // The same once more is the same copy.
-        scratch.page.0 = pages[0].0;
-        let again = contents.place(Key::WEAK, Form::Raw, &scratch, 3, supply);
-        assert_eq!(again, Ok(places[0]));
+        assert_eq!(place(&pages[0], 3), Ok(places[0]));
+        assert_ne!(places[0], places[1]);
+        for (page, place) in pages.iter().zip(places) {
+            host.with_scratch(|scratch| {
+                assert!(contents.read(place, scratch, supply));
+                assert!(scratch.page.0 == page.0, "another page's bytes");
+            });
+        }
         for (place, owner) in [(places[0], 1), (places[1], 2), (places[0], 3)] {
             contents.unplace(place, owner, supply);
         }
