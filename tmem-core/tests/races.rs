@@ -21,8 +21,8 @@ use shuttle::{Runner, thread};
 use tmem_core::compress::Scratch;
 use tmem_core::sim::{GuestPage, Quota, SimHost};
 use tmem_core::{
-    BadFrame, Client, ClientId, Config, Engine, Error, FrameBytes, FrameNumber, Host, Oid,
-    Patience, PoolId, PoolKind, Progress, SaveError,
+    BadFrame, Client, ClientId, Config, Engine, Error, FRAME_BYTES, FrameBytes, FrameNumber, Host,
+    Oid, Patience, PoolId, PoolKind, Progress, SaveError,
 };
 
 /// The simulated host, with scratch memory for threads that share one CPU.
@@ -68,7 +68,17 @@ unsafe impl Host for OneCpu {
         self.0.copy_out(from, to)
     }
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
-        work(&mut Box::default())
+        let frame = Box::into_raw(Box::new(FrameBytes([0; FRAME_BYTES])));
+        let number = FrameNumber((frame.expose_provenance() / FRAME_BYTES) as u64);
+        // SAFETY: as if it came from `alloc_data`: memory of the process, a frame long, and nobody else's.
+        let mut scratch = Box::new(unsafe { Scratch::new(number) });
+        let result = work(&mut scratch);
+        let address = scratch.frame().0 as usize * FRAME_BYTES;
+        // SAFETY: the frame that the scratch memory has now is as long, from the same allocator, and nobody else's.
+        drop(unsafe {
+            Box::<FrameBytes>::from_raw(std::ptr::with_exposed_provenance_mut(address))
+        });
+        result
     }
     fn now(&self) -> u64 {
         self.0.now()
