@@ -13,6 +13,7 @@ const VCPU_OP: usize = 24;
 const SCHED_OP: usize = 29;
 const EVENT_CHANNEL_OP: usize = 32;
 const HVM_OP: usize = 34;
+const SYSCTL: usize = 35;
 
 /// `tmem_op` with the 64-bit layout at `argument`, which may be any address at all: refusing bad ones is Xen's part.
 pub fn tmem(argument: u64) -> i64 {
@@ -41,23 +42,31 @@ pub fn set_trap_table(table: &[TrapInfo]) -> i64 {
     unsafe { call(SET_TRAP_TABLE, [table.as_ptr() as usize, 0, 0, 0]) }
 }
 
+/// `struct xen_memory_reservation` of Xen's `public/memory.h`.
+#[repr(C)]
+struct Reservation {
+    extents: usize,
+    count: usize,
+    order: u32,
+    flags: u32,
+    domain: u16,
+}
+
+impl Reservation {
+    fn of(extents: usize, count: usize) -> Self {
+        Self {
+            extents,
+            count,
+            order: 0,
+            flags: 0,
+            domain: DOMID_SELF,
+        }
+    }
+}
+
 /// Gives frames of the guest's own back to Xen (ballooning); how many it took.
 pub fn decrease_reservation(frames: &[usize]) -> i64 {
-    #[repr(C)]
-    struct Reservation {
-        extents: *const usize,
-        count: usize,
-        order: u32,
-        flags: u32,
-        domain: u16,
-    }
-    let reservation = Reservation {
-        extents: frames.as_ptr(),
-        count: frames.len(),
-        order: 0,
-        flags: 0,
-        domain: DOMID_SELF,
-    };
+    let reservation = Reservation::of(frames.as_ptr() as usize, frames.len());
     // SAFETY: Xen reads the structure and the frame numbers; that the frames aren't used any more is the caller's business.
     unsafe {
         call(
@@ -65,6 +74,35 @@ pub fn decrease_reservation(frames: &[usize]) -> i64 {
             [1, (&raw const reservation).cast::<u8>() as usize, 0, 0],
         )
     }
+}
+
+/// Asks for a frame for each of these guest frame numbers (ballooning up); how many there were. A PV guest finds the
+/// machine frames' numbers in their place.
+pub fn populate(frames: &mut [usize]) -> i64 {
+    let reservation = Reservation::of(frames.as_mut_ptr() as usize, frames.len());
+    // SAFETY: Xen reads the structure and writes the frame numbers; nothing is mapped where the new frames come to be.
+    unsafe {
+        call(
+            MEMORY_OP,
+            [6, (&raw const reservation).cast::<u8>() as usize, 0, 0],
+        )
+    }
+}
+
+/// Frames that the domain has, and frames that it may have.
+pub fn reservation() -> (i64, i64) {
+    let domain = DOMID_SELF;
+    let ask = |command| {
+        // SAFETY: Xen reads the domain's number.
+        unsafe { call(MEMORY_OP, [command, (&raw const domain) as usize, 0, 0]) }
+    };
+    (ask(3), ask(4))
+}
+
+/// The administrator's hypercall, which is not for guests; `request` is a `struct xen_sysctl`.
+pub fn sysctl(request: &mut [u64; 17]) -> i64 {
+    // SAFETY: Xen reads and writes the structure, which is as large as Xen's.
+    unsafe { call(SYSCTL, [request.as_mut_ptr() as usize, 0, 0, 0]) }
 }
 
 /// The host's highest machine frame.

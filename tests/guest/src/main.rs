@@ -27,6 +27,7 @@ mod page;
 mod report;
 mod suite_data;
 mod suite_host;
+mod suite_hostile;
 mod suite_matrix;
 mod suite_pressure;
 mod suite_smp;
@@ -38,12 +39,13 @@ use console::say;
 use domain::{Platform, ticks};
 
 /// The suites by name, in the order in which they run.
-const SUITES: [(&str, fn()); 5] = [
+const SUITES: [(&str, fn()); 6] = [
     ("matrix", suite_matrix::run),
     ("data", suite_data::run),
     ("pressure", suite_pressure::run),
     ("smp", suite_smp::run),
     ("host", suite_host::run),
+    ("hostile", suite_hostile::run),
 ];
 
 /// The first vCPU's way in, from [`arch`].

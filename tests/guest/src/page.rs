@@ -21,6 +21,9 @@ static PAGES: [[Page; PAGES_PER_VCPU]; MAX_VCPUS] =
 /// The page to give away (ballooning); nothing else uses it.
 pub static SPARE: Page = Page([const { AtomicU64::new(0) }; WORDS]);
 
+/// Two neighbours; the second one goes away when a test is about that.
+pub static NEIGHBOURS: [Page; 2] = [const { Page([const { AtomicU64::new(0) }; WORDS]) }; 2];
+
 /// The pages of vCPU `number`.
 pub fn of_vcpu(number: usize) -> &'static [Page; PAGES_PER_VCPU] {
     &PAGES[number]
@@ -49,6 +52,11 @@ impl Page {
         for place in self.0.iter().step_by(64) {
             place.store(0xdead_dead_dead_dead, Ordering::Relaxed);
         }
+    }
+
+    /// Writes word `i`.
+    pub fn set_word(&self, i: usize, word: u64) {
+        self.0[i].store(word, Ordering::Relaxed);
     }
 
     /// Word `i`.

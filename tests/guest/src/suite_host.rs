@@ -53,7 +53,7 @@ pub fn run() {
 }
 
 /// Says how far this guest is, and waits for dom0 to freeze and thaw it.
-fn wait_for_dom0(pool: i32, stage: &str) {
+pub fn wait_for_dom0(pool: i32, stage: &str) {
     let page = &page::of_vcpu(0)[0];
     // A page that nothing else uses.
     let handle = Handle::new(pool, u64::MAX, 0);
