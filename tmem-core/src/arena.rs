@@ -6,9 +6,10 @@
 //! │ live │ vacant ⇄ live │ live │ vacant ⇄ live │ untouched  │
 //! ```
 //!
-//! Vacant records below `len` form a list; a new record takes the latest of them. The last record below `len` is always
-//! live, so frames at the end are given back as soon as they are empty, and when holes are more than an eighth the owner
-//! moves the last record into one ([`Arena::hole`]): whatever the order of removals, room follows need.
+//! Vacant records below `len` form a list; a new record takes the latest of them. Vacant ones at the end are cut off and
+//! frames given back as soon as they are empty, and when holes are more than an eighth the owner moves the last record
+//! into one ([`Arena::hole`]): whatever the order of removals, room follows need. A record at the end that can't be moved
+//! may hold up any number of holes, so that what one call cuts off is bounded, and the rest waits ([`Arena::is_loose`]).
 
 #[cfg(any(test, feature = "sim"))]
 mod check;
@@ -30,12 +31,18 @@ pub(crate) trait Slot: InFrame + Copy {
 /// No record.
 pub(crate) const NONE: u32 = u32::MAX;
 
+/// Holes that one call cuts off the end, and frames that it gives back for them.
+const CUT: u32 = 256;
+const SHRINK: u32 = 4;
+
 pub(crate) struct Arena<T: Slot, const N: usize> {
     table: Table<T, N>,
     len: u32,
     /// The vacant record to fill next.
     hole: u32,
     holes: u32,
+    /// There was more to cut off than one call does.
+    loose: bool,
 }
 
 impl<T: Slot, const N: usize> Arena<T, N> {
@@ -45,6 +52,7 @@ impl<T: Slot, const N: usize> Arena<T, N> {
             len: 0,
             hole: NONE,
             holes: 0,
+            loose: false,
         }
     }
 
@@ -108,24 +116,51 @@ impl<T: Slot, const N: usize> Arena<T, N> {
         self.trim(supply);
     }
 
-    /// Cuts vacant records off the end, then frames.
+    /// Cuts vacant records off the end, then frames: some of them, if there are many.
     pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
-        while self.len > 0 && self.table[self.len - 1].vacancy().is_some() {
+        for _ in 0..CUT {
+            if !self.ends_in_hole() {
+                break;
+            }
             self.unlink_hole(self.len - 1);
             self.len -= 1;
         }
-        // One empty frame stays, so that a record that comes and goes at a frame's edge does not take the frame along.
-        while self.table.capacity() - self.len >= if self.len == 0 { 1 } else { 2 * N as u32 } {
+        for _ in 0..SHRINK {
+            if !self.has_spare_frame() {
+                break;
+            }
             self.table.shrink(supply);
         }
+        self.loose = self.ends_in_hole() || self.has_spare_frame();
+    }
+
+    /// Whether [`Arena::trim`] has more to do.
+    pub(crate) fn is_loose(&self) -> bool {
+        self.loose
+    }
+
+    fn ends_in_hole(&self) -> bool {
+        self.len > 0 && self.table[self.len - 1].vacancy().is_some()
+    }
+
+    fn has_spare_frame(&self) -> bool {
+        // One empty frame stays, so that a record that comes and goes at a frame's edge does not take the frame along.
+        self.table.capacity() - self.len >= if self.len == 0 { 1 } else { 2 * N as u32 }
     }
 
     /// If holes are too many: the number of the last record, which should move, and of the hole it should move to.
     pub(crate) fn hole(&self) -> Option<(u32, u32)> {
-        (self.holes > self.len / 8 + N as u32 / 2).then(|| (self.len - 1, self.hole))
+        (self.holes > self.len / 8 + N as u32 / 2)
+            .then(|| self.any_hole())
+            .flatten()
     }
 
-    /// Moves the record `from` into the hole `to`; both come from [`Arena::hole`].
+    /// The same, if there is any hole.
+    pub(crate) fn any_hole(&self) -> Option<(u32, u32)> {
+        (self.holes > 0 && !self.ends_in_hole()).then(|| (self.len - 1, self.hole))
+    }
+
+    /// Moves the record `from` into the hole `to`; both come from [`Arena::hole`] or [`Arena::any_hole`].
     pub(crate) fn relocate<H: Host>(&mut self, from: u32, to: u32, supply: &mut Supply<'_, H>) {
         self.unlink_hole(to);
         self.table[to] = self.table[from];

@@ -320,6 +320,11 @@ impl Contents {
         self.known.trim(supply);
     }
 
+    /// Whether [`Contents::trim`] has more to do.
+    pub(crate) fn is_loose(&self) -> bool {
+        self.pack.is_loose() || self.copies.is_loose()
+    }
+
     fn write<H: Host>(
         &mut self,
         form: Form,

@@ -312,6 +312,11 @@ impl Pack {
         self.frames.trim(supply);
     }
 
+    /// Whether [`Pack::trim`] has more to do.
+    pub(crate) fn is_loose(&self) -> bool {
+        self.frames.is_loose()
+    }
+
     /// Finds room in frames in use: gaps that the page fills exactly, one, two or three of them; else whole in the best fit,
     /// else spread over the largest gaps. Says how many bytes are left for a new frame: none, or as many as fit one.
     fn plan(&self, bytes: usize) -> (Plan, usize) {

@@ -69,6 +69,18 @@ impl Cursor {
         pages: u32::MAX,
         objects: u32::MAX,
     };
+
+    fn is_at_end(self) -> bool {
+        self.pages == 0 && self.objects == 0
+    }
+}
+
+/// What a walk over a shard's records comes to.
+enum Step {
+    Page(Ref),
+    /// A hole, or the object of pages that come by themselves.
+    Other,
+    End,
 }
 
 /// What a put may do.
@@ -257,7 +269,11 @@ impl<H: Host> Shard<H> {
         scratch: &mut Scratch,
     ) -> Option<Removed> {
         loop {
-            let at = self.step(cursor)?;
+            let at = match self.step(cursor) {
+                Step::Page(at) => at,
+                Step::Other => continue,
+                Step::End => return None,
+            };
             let name = self.name_of(at);
             if self.read(cx, at, scratch) {
                 return Some(name);
@@ -292,7 +308,7 @@ impl<H: Host> Shard<H> {
     }
 
     /// Removes a pool's pages, or only those that `client` touched last: at most [`BATCH`] of them, from `cursor` on
-    /// downwards. Says whether the shard is through.
+    /// downwards. Says whether the shard is through, and has given back what was empty.
     ///
     /// Downwards, because records move down only: none slips past the cursor.
     pub(crate) fn purge(
@@ -307,8 +323,10 @@ impl<H: Host> Shard<H> {
             if self.pages_of(pool) == 0 || removed == BATCH {
                 break;
             }
-            let Some(at) = self.step(cursor) else {
-                return true;
+            let at = match self.step(cursor) {
+                Step::Page(at) => at,
+                Step::Other => continue,
+                Step::End => break,
             };
             if self.pool_of(at) == pool
                 && client.is_none_or(|client| self.stored(at).client() == client)
@@ -317,32 +335,50 @@ impl<H: Host> Shard<H> {
                 removed += 1;
             }
         }
-        self.pages_of(pool) == 0
+        let through = self.pages_of(pool) == 0 || cursor.is_at_end();
+        self.trim(cx.host);
+        through && !self.is_loose()
     }
 
-    /// The next page below the cursor: of objects with several first, then solo.
-    fn step(&self, cursor: &mut Cursor) -> Option<Ref> {
-        while let Some(number) = cursor.pages.min(self.pages.end()).checked_sub(1) {
+    /// What the next record below the cursor is: of pages of objects with several first, then of objects.
+    fn step(&self, cursor: &mut Cursor) -> Step {
+        if let Some(number) = cursor.pages.min(self.pages.end()).checked_sub(1) {
             cursor.pages = number;
-            if self.pages.is_live(number) {
-                return Some(Ref::Page(number));
-            }
+            return if self.pages.is_live(number) {
+                Step::Page(Ref::Page(number))
+            } else {
+                Step::Other
+            };
         }
-        while let Some(number) = cursor.objects.min(self.objects.end()).checked_sub(1) {
+        cursor.pages = 0;
+        if let Some(number) = cursor.objects.min(self.objects.end()).checked_sub(1) {
             cursor.objects = number;
-            if self.objects.is_live(number) && self.objects[number].solo_index().is_some() {
-                return Some(Ref::Solo(number));
-            }
+            return if self.objects.is_live(number) && self.objects[number].solo_index().is_some() {
+                Step::Page(Ref::Solo(number))
+            } else {
+                Step::Other
+            };
         }
-        None
+        cursor.objects = 0;
+        Step::End
     }
 
-    /// Evicts the oldest page and, if it shares a frame, all that share it. Says how many pages went.
+    /// Evicts the oldest page and, if it shares a frame, all that share it. Says how many pages went: none, if there was
+    /// something empty to give back.
     pub(crate) fn evict(&mut self, cx: &Context<'_, H>) -> u32 {
+        if self.is_loose() {
+            self.trim(cx.host);
+            return 0;
+        }
         let Some(oldest) = Ref::of(self.oldest) else {
             return 0;
         };
-        let group = self.contents.group(self.stored(oldest).place());
+        let place = self.stored(oldest).place();
+        if let Place::Filled(_) = place {
+            self.evict_record(cx, oldest);
+            return 1;
+        }
+        let group = self.contents.group(place);
         self.evict_page(cx, oldest);
         let mut evicted = 1;
         while evicted < BATCH
@@ -352,6 +388,35 @@ impl<H: Host> Shard<H> {
             evicted += 1;
         }
         evicted
+    }
+
+    /// Evicts a page that has a record and no bytes, and moves the last records into holes: frames of records are what
+    /// comes back then, and it takes no more pages than have their records in one.
+    fn evict_record(&mut self, cx: &Context<'_, H>, oldest: Ref) {
+        // The record of an object with many pages stays where it is; at the end, only its own pages can make it go.
+        let last = self.objects.end().checked_sub(1);
+        let held_up = last
+            .filter(|&last| {
+                matches!(oldest, Ref::Solo(_)) && self.objects[last].solo_index().is_none()
+            })
+            .and_then(|last| self.first_page(last));
+        self.evict_page(cx, held_up.unwrap_or(oldest));
+        for _ in 0..BATCH {
+            let page = self.pages.any_hole();
+            if let Some((from, to)) = page {
+                self.move_page(cx, from, to);
+            }
+            let object = self
+                .objects
+                .any_hole()
+                .filter(|(last, _)| self.objects[*last].solo_index().is_some());
+            if let Some((from, to)) = object {
+                self.move_object(cx, from, to);
+            }
+            if page.is_none() && object.is_none() {
+                break;
+            }
+        }
     }
 
     fn evict_page(&mut self, cx: &Context<'_, H>, at: Ref) {
@@ -364,9 +429,14 @@ impl<H: Host> Shard<H> {
         }
     }
 
-    /// Gives the frames back that hold no data; says how many.
+    /// Gives frames back that hold no data; says how many.
     pub(crate) fn drain(&mut self, host: &H) -> u32 {
-        self.frames.of(host).drain()
+        let before = self.frames.held();
+        if self.is_loose() {
+            self.trim(host);
+        }
+        self.frames.of(host).drain();
+        before.saturating_sub(self.frames.held())
     }
 
     /// One step towards denser packing, if it has become loose.
@@ -400,6 +470,11 @@ impl<H: Host> Shard<H> {
         self.pages.trim(supply);
         self.contents.trim(supply);
         self.index.trim(supply);
+    }
+
+    /// Whether it holds more empty frames than one call gives back.
+    pub(crate) fn is_loose(&self) -> bool {
+        self.objects.is_loose() || self.pages.is_loose() || self.contents.is_loose()
     }
 
     /// Gives the last frames of an empty shard back.

@@ -62,10 +62,14 @@ impl Patience {
     }
 }
 
+/// What a cell publishes: pages that age, or empty frames that wait to be given back.
+const AGEING: u32 = 1;
+const LOOSE: u32 = 2;
+
 pub(crate) struct Cell<H: Host> {
     pages: [AtomicU32; POOLS_PER_CLIENT],
     frames: AtomicU32,
-    /// Age stamp of the oldest page; meaningful while `ageing` is not zero.
+    /// Age stamp of the oldest page; meaningful while `ageing` is [`AGEING`].
     oldest: AtomicU32,
     ageing: AtomicU32,
     pub(crate) backoff: Backoff,
@@ -114,7 +118,12 @@ impl<H: Host> Cell<H> {
         }
         publish(&self.frames, shard.frames.held() + shard.journal.frames());
         publish(&self.oldest, shard.oldest_stamp().unwrap_or(0));
-        publish(&self.ageing, shard.oldest_stamp().is_some().into());
+        let ageing = match shard.oldest_stamp() {
+            _ if shard.is_loose() => LOOSE,
+            Some(_) => AGEING,
+            None => 0,
+        };
+        publish(&self.ageing, ageing);
         result
     }
 
@@ -128,10 +137,13 @@ impl<H: Host> Cell<H> {
         self.frames.load(Ordering::Relaxed)
     }
 
-    /// Ticks since the oldest page was put or promoted, if there is one that may be evicted.
+    /// Ticks since the oldest page was put or promoted, if there is one that may be evicted. What is empty is oldest.
     pub(crate) fn oldest_age(&self, now: u32) -> Option<u32> {
-        (self.ageing.load(Ordering::Relaxed) != 0)
-            .then(|| now.wrapping_sub(self.oldest.load(Ordering::Relaxed)))
+        match self.ageing.load(Ordering::Relaxed) {
+            LOOSE => Some(u32::MAX),
+            AGEING => Some(now.wrapping_sub(self.oldest.load(Ordering::Relaxed))),
+            _ => None,
+        }
     }
 }
 

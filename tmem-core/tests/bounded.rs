@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! No call does more than a bounded amount of work, whatever a guest made of the store before.
+
+mod common;
+
+use common::{Guest, Kind, contents, engine};
+use tmem_core::{Count, PoolId, PoolKind, Progress};
+
+/// Pages without bytes of their own: metadata is all that they take.
+const PAGES: u64 = 60_000;
+
+/// Frames that one call may give back.
+const FRAMES: u64 = 32;
+
+/// Pages that may go for one frame: those whose records fill two, as an empty one stays, and a batch.
+const EVICTIONS: u64 = 2 * 102 + 64;
+
+fn evicted(guest: &Guest, pool: PoolId) -> u64 {
+    guest
+        .engine
+        .pool_stats(&guest.client, pool)
+        .expect("a pool")
+        .get(Count::Evicted)
+}
+
+#[test]
+fn a_frame_comes_back_for_few_pages_though_they_take_metadata_only() {
+    // As objects of their own, as pages of one, and in objects of a few with the last of many, which can't be moved.
+    let shapes: [(&str, fn(u64) -> (u64, u32)); 4] = [
+        ("objects", |i| (i, 0)),
+        ("one object", |i| (0, i as u32)),
+        ("objects of four", |i| (i / 4, i as u32 % 4)),
+        ("objects, the last of many pages", |i| {
+            (i.min(PAGES - 1000), (i.saturating_sub(PAGES - 1000)) as u32)
+        }),
+    ];
+    for (name, shape) in shapes {
+        let engine = engine(10_000, true);
+        let guest = Guest::new(&engine, 1, 0, 1);
+        let pool = engine
+            .new_pool(&guest.client, PoolKind::Ephemeral)
+            .expect("a pool");
+        let page = contents(Kind::Zero, 0);
+        for i in 0..PAGES {
+            let (object, index) = shape(i);
+            guest.put(pool, object, index, &page).expect("room");
+        }
+        for round in 0..20 {
+            let before = evicted(&guest, pool);
+            assert!(engine.relinquish(1) > 0, "{name}, round {round}");
+            let pages = evicted(&guest, pool) - before;
+            assert!(
+                pages <= EVICTIONS,
+                "{name}, round {round}: {pages} pages went for one frame"
+            );
+        }
+        guest.destroy();
+        assert_eq!(engine.host().held(), 0, "{name}: frames leak");
+    }
+}
+
+#[test]
+fn the_page_that_held_up_many_frames_does_not_take_them_along_at_once() {
+    for persistent in [false, true] {
+        let engine = engine(10_000, true);
+        let guest = Guest::new(&engine, 1, 10_000, 1);
+        let kind = if persistent {
+            PoolKind::Persistent
+        } else {
+            PoolKind::Ephemeral
+        };
+        let pool = engine.new_pool(&guest.client, kind).expect("a pool");
+        let page = contents(Kind::Zero, 0);
+        for object in 0..PAGES {
+            guest.put(pool, object, 0, &page).expect("room");
+        }
+        // The last object's record stays where it is, as its pages know it by its place.
+        guest.put(pool, PAGES - 1, 1, &page).expect("room");
+        for object in 0..PAGES - 1 {
+            guest.flush(pool, object, 0);
+        }
+        guest.flush(pool, PAGES - 1, 0);
+        let before = engine.host().held();
+        guest.flush(pool, PAGES - 1, 1);
+        let freed = before - engine.host().held();
+        assert!(
+            freed <= FRAMES,
+            "persistent: {persistent}: {freed} frames in one call"
+        );
+        // The rest goes where others need it, and with the pool.
+        if !persistent {
+            let before = engine.host().held();
+            let freed = engine.relinquish(8);
+            assert!((8..8 + FRAMES).contains(&freed), "{freed} frames for 8");
+            assert_eq!(before - engine.host().held(), freed);
+        }
+        let mut calls = 0;
+        loop {
+            let before = engine.host().held();
+            let progress = engine.destroy_pool(&guest.client, pool).expect("a pool");
+            assert!(before - engine.host().held() <= FRAMES, "call {calls}");
+            calls += 1;
+            if progress == Progress::Done {
+                break;
+            }
+        }
+        guest.destroy();
+        assert_eq!(engine.host().held(), 0, "frames leak");
+    }
+}
+
+#[test]
+fn destroying_a_pool_looks_at_a_bounded_number_of_records_at_once() {
+    const OBJECTS: u64 = 20_000;
+    let engine = engine(10_000, true);
+    let guest = Guest::new(&engine, 1, 0, 1);
+    let page = contents(Kind::Zero, 0);
+    let [first, second] = [0, 1].map(|_| {
+        engine
+            .new_pool(&guest.client, PoolKind::Ephemeral)
+            .expect("a pool")
+    });
+    guest.put(first, 0, 0, &page).expect("room");
+    // None of them is the first pool's, and none is a page by itself.
+    for object in 0..2 * OBJECTS {
+        guest
+            .put(second, object / 2, object as u32 % 2, &page)
+            .expect("room");
+    }
+    let mut calls = 0;
+    while engine.destroy_pool(&guest.client, first).expect("a pool") == Progress::More {
+        calls += 1;
+    }
+    // A record for each page and each object, 1024 a call.
+    assert!(calls >= 3 * OBJECTS / 1024, "{calls} calls");
+    guest.destroy();
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}
