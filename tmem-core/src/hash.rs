@@ -96,6 +96,61 @@ fn round(v: &mut [u64; 4]) {
 mod tests {
     use core::hash::Hasher;
 
+    use super::Key;
+    use crate::engine::Oid;
+
+    /// An index's bucket takes some 450 entries in 64 lines of 8; a lookup looks at one line, and at the next if that
+    /// one is full. So what a guest could gain by choosing names is a crowd in one bucket, or in one line.
+    #[test]
+    fn no_pattern_of_names_crowds_a_bucket_or_a_line() {
+        const NAMES: u64 = 1 << 16;
+        type Pattern = fn(Key, u64) -> u64;
+        let patterns: [(&str, Pattern); 12] = [
+            ("one after the other", |k, i| k.object(0, Oid([i, 0, 0]))),
+            ("second word", |k, i| k.object(0, Oid([7, i, 0]))),
+            ("third word", |k, i| k.object(0, Oid([7, 7, i]))),
+            ("high bits", |k, i| k.object(0, Oid([i << 48, 0, 0]))),
+            ("words that cancel out", |k, i| k.object(0, Oid([i, i, 0]))),
+            ("words that add up to the same", |k, i| {
+                k.object(0, Oid([i, 0u64.wrapping_sub(i), 0]))
+            }),
+            ("pools", |k, i| k.object(i as u8 & 15, Oid([i >> 4, 0, 0]))),
+            ("indexes", |k, i| k.page(k.object(0, Oid([0; 3])), i as u32)),
+            ("high bits of the index", |k, i| {
+                k.page(k.object(0, Oid([0; 3])), (i << 16) as u32)
+            }),
+            ("indexes from the top", |k, i| {
+                k.page(k.object(0, Oid([0; 3])), !(i as u32))
+            }),
+            ("bits of the index in reverse", |k, i| {
+                k.page(k.object(0, Oid([0; 3])), (i as u32).reverse_bits())
+            }),
+            ("index and object together", |k, i| {
+                k.page(k.object(0, Oid([i, 0, 0])), i as u32)
+            }),
+        ];
+        for seed in [[0, 0], [1, 2], [u64::MAX; 2], [0x1234_5678, 1 << 63]] {
+            let key = Key::new(seed);
+            for (name, pattern) in patterns {
+                let mut buckets = [0u32; 256];
+                let mut lines = std::vec![0u32; 256 * 64];
+                for i in 0..NAMES {
+                    let hash = pattern(key, i);
+                    let bucket = hash as usize % 256;
+                    buckets[bucket] += 1;
+                    lines[bucket * 64 + (hash as u32 >> 26) as usize] += 1;
+                }
+                // 256 names a bucket and 4 a line on average. Chance alone makes about 320, and 16.
+                let (fullest, line) = (buckets.iter().max(), lines.iter().max());
+                assert!(
+                    fullest < Some(&340),
+                    "{name}, {seed:x?}: {fullest:?} in a bucket"
+                );
+                assert!(line < Some(&20), "{name}, {seed:x?}: {line:?} in a line");
+            }
+        }
+    }
+
     #[test]
     #[allow(deprecated)]
     fn agrees_with_the_standard_library() {
