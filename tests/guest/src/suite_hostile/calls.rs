@@ -211,7 +211,7 @@ fn bad_copies(me: usize) {
         }
     }
     let mut random = Random((me as u64 + 1) << 48);
-    for round in 0..1000_u64 {
+    for round in 0..500_u64 {
         let handle = Handle::new(pool, random.below(3), random.below(4) as u32);
         let frame = BAD_FRAMES[random.below(BAD_FRAMES.len() as u64) as usize];
         let done_or_none = [

@@ -23,7 +23,7 @@ static HAPPENED: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 /// Calls of a vCPU in most cases.
 fn rounds() -> u64 {
-    domain::get().number("rounds", 1000)
+    domain::get().number("rounds", 300)
 }
 
 /// Pools made and destroyed.
@@ -281,7 +281,7 @@ fn quota() {
         quota_from_two_sides,
     );
     check!(0, HELD.load(Ordering::Relaxed), "quota: all was given back");
-    // With nothing in tmem, the balloon may take all of it.
+    // With no page in tmem, the balloon may take the rest; the store's shards stay, a frame and a few spare ones each.
     let left = room();
     let mut frames = [0; 512];
     let mut up = 0;
@@ -291,7 +291,13 @@ fn quota() {
         frames[up] = frame;
         up += 1;
     }
-    check!(left, up as u64, "quota: none of it is lost");
+    let kept = 1 + 5 * (8 * vcpu::running() as u64).next_power_of_two();
+    report::holds(
+        format_args!("hostile/quota: none of it is lost"),
+        up as u64 + kept >= left,
+        format_args!("all but {kept} of {left} frames"),
+        format_args!("{up}"),
+    );
     check!(
         up as u64,
         hypercall::decrease_reservation(&frames[..up]).unsigned_abs(),

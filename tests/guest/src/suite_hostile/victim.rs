@@ -18,9 +18,9 @@ use crate::suite_host::wait_for_dom0;
 use crate::tmem::{Code, Handle, Kind};
 
 /// Pages that it keeps of each kind.
-const PAGES: u32 = 400;
+const PAGES: u32 = 300;
 /// Calls measured, of each sort.
-const SAMPLES: usize = 3000;
+const SAMPLES: usize = 1000;
 /// Pages of work that a call does before it lets others go on.
 const BATCH: u64 = 64;
 /// Processors that the script lets hostile guests run on.
