@@ -7,6 +7,7 @@ mod dom0;
 mod fuzz;
 mod guest;
 mod host_test;
+mod hostile_test;
 mod library_check;
 mod licences;
 mod packages;

@@ -13,6 +13,7 @@ use crate::dom0::{Host, Visit};
 use crate::fuzz;
 use crate::guest::{Guest, Kind, Outcome, read_sums};
 use crate::host_test;
+use crate::hostile_test;
 use crate::library_check;
 use crate::licences;
 use crate::places::{self, short};
@@ -199,8 +200,13 @@ fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
 /// Machines with nothing but Xen and the test guest, and their CPUs.
 const ALONE: [(&str, u32); 2] = [("alone-1", 1), ("alone-2", 2)];
 
-fn hosts() -> [Host<'static>; 3] {
-    [roomy_host(), crowded_host(), host_test::scenarios()]
+fn hosts() -> [Host<'static>; 4] {
+    [
+        roomy_host(),
+        crowded_host(),
+        host_test::scenarios(),
+        hostile_test::host(),
+    ]
 }
 
 /// Boots those machines in QEMU, several at once, and counts what their guests say.
@@ -237,7 +243,7 @@ fn boot(tally: &mut Tally, built: &Built, wanted: impl Fn(&str) -> bool) {
     for (name, visit) in hosts {
         if let Some(visit) = tally.check(visit) {
             for (guest, outcome) in &visit.outcomes {
-                if !host_test::is_destroyed(guest) {
+                if !host_test::is_destroyed(guest) && !hostile_test::is_destroyed(guest) {
                     tally.guest(&format!("{name}/{guest}"), outcome);
                 }
             }

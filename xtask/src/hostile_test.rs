@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A host with guests that mean harm, and one that must not notice.
+
+use std::time::Duration;
+
+use crate::dom0::Host;
+use crate::guest::{Guest, Kind};
+
+/// What the administrator does meanwhile.
+const SCENARIOS: &str = include_str!("hostile-scenarios.sh");
+
+/// The host. Its log is as terse as Xen's is without being asked for more, to see whether guests can fill it.
+pub fn host() -> Host<'static> {
+    let mut guests = vec![guest("victim", Kind::Pv64, 1, "role=victim")];
+    guests.extend(storms());
+    guests.extend([
+        guest(
+            "attack-pv64",
+            Kind::Pv64,
+            4,
+            "role=attack pools=10000 flood=10000",
+        ),
+        guest("attack-pv32", Kind::Pv32, 2, "role=attack pools=10000"),
+        guest("attack-pvh", Kind::Pvh, 3, "role=attack"),
+        guest("attack-compat", Kind::Pvh, 2, "role=attack layout=compat"),
+    ]);
+    Host {
+        name: "hostile-host",
+        memory: 768,
+        cpus: 3,
+        options: "tmem=1 loglvl=warning guest_loglvl=none/warning dom0_vcpus_pin",
+        guests,
+        script: SCENARIOS.to_owned(),
+        limit: Duration::from_mins(25),
+    }
+}
+
+/// Those of its guests that the script destroys while they run: they have no sums.
+pub fn is_destroyed(guest: &str) -> bool {
+    storms().iter().any(|storm| storm.name == guest)
+}
+
+fn storms() -> [Guest; 3] {
+    [
+        guest("storm-pv64", Kind::Pv64, 4, "role=storm shared=1"),
+        guest("storm-pv32", Kind::Pv32, 2, "role=storm shared=1"),
+        guest("storm-pvh", Kind::Pvh, 2, "role=storm shared=1"),
+    ]
+}
+
+fn guest(name: &str, kind: Kind, vcpus: u32, role: &str) -> Guest {
+    Guest::new(
+        name,
+        kind,
+        vcpus,
+        &format!("suite=hostile balloon=16 {role}"),
+    )
+}
