@@ -48,6 +48,8 @@ steer() {
     expect "round $round: destroy the pools of $1" tmemctl destroy "$1" --yes
 }
 
+at_boot=$(said_by_xen)
+
 # Dom0 is one busy vCPU among many; it should not wait for all of them.
 xl sched-credit2 -d 0 -w 20000
 
@@ -86,12 +88,12 @@ done
 
 scenario="the guest beside them"
 # It saw dom0 freeze and thaw it among all; this time it may end.
-tmemctl freeze victim
+tmemctl freeze victim 2> /dev/null
 for try in $(seq 3000); do
     test "$(grep -c "host: frozen" /var/log/xen/console/guest-victim.log)" -ge 2 && break
     sleep 0.2
 done
-tmemctl thaw victim
+tmemctl thaw victim 2> /dev/null
 finish victim
 
 scenario="attacks"
@@ -109,4 +111,5 @@ expect "senseless calls are no news to Xen" test $more -le 8
 scenario="the end"
 expect "no domain uses tmem" sh -c 'tmemctl list | grep -q "No domain uses tmem"'
 show xen-log xl dmesg
-expect "Xen found nothing wrong" sh -c "! xl dmesg | grep -iE 'bug|assert|warn|error|panic|leak'"
+expect "Xen found nothing wrong" \
+    sh -c "! xl dmesg | tail -n +$((at_boot + 1)) | grep -iE 'bug|assert|warn|error|panic|leak'"

@@ -38,7 +38,7 @@ const BAD_FRAMES: [u64; 6] = [
     0xfee00,
     0xffff_ffff,
     0xff_ffff_ffff,
-    1 << 63 | 5,
+    1 << 63 | 0xf_0000,
     u64::MAX,
 ];
 

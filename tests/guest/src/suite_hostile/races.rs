@@ -26,6 +26,12 @@ fn rounds() -> u64 {
     domain::get().number("rounds", 300)
 }
 
+/// Whether a race goes on: some rounds, and more where the other vCPUs have hardly run yet.
+fn goes_on(round: u64) -> bool {
+    let met = HAPPENED.iter().all(|it| it.load(Ordering::Relaxed) > 0);
+    round < rounds() || !met && round < 1000 * rounds()
+}
+
 /// Pools made and destroyed.
 fn pools() -> u64 {
     domain::get().number("pools", 500)
@@ -91,7 +97,7 @@ fn changed_request(me: usize) {
     }
     request.fill(|_| 0);
     let put = Command::PutPage.number();
-    for round in 0..rounds() {
+    for round in (0..).take_while(|round| goes_on(*round)) {
         if round % 256 == 0 {
             // An object whose flush takes several steps, each of which reads the request again.
             for index in 0..256 {
@@ -204,7 +210,7 @@ fn juggled_frames(me: usize) {
                 frame.store(domain::get().frame_at(page * 4096), Ordering::Relaxed);
             }
         }
-        for round in 0..rounds() {
+        for round in (0..).take_while(|round| goes_on(*round)) {
             if juggle(round as usize % JUGGLED) {
                 count(&HAPPENED[0]);
             } else {
@@ -326,7 +332,7 @@ fn quota_from_two_sides(me: usize) {
     let mut random = Random((me as u64 + 1) << 53);
     if me == 0 {
         let mut frames = [0; BATCH];
-        for _ in 0..(rounds() / 50).max(20) {
+        for _ in (0..).step_by(20).take_while(|round| goes_on(*round)) {
             let mut up = 0;
             while up < BATCH
                 && let Some(frame) = balloon_up(BEYOND + up)
