@@ -321,8 +321,8 @@ impl Contents {
     }
 
     /// Whether [`Contents::trim`] has more to do.
-    pub(crate) fn is_loose(&self) -> bool {
-        self.pack.is_loose() || self.copies.is_loose()
+    pub(crate) fn is_untrimmed(&self) -> bool {
+        self.pack.is_untrimmed() || self.copies.is_loose()
     }
 
     fn write<H: Host>(

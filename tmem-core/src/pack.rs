@@ -313,7 +313,7 @@ impl Pack {
     }
 
     /// Whether [`Pack::trim`] has more to do.
-    pub(crate) fn is_loose(&self) -> bool {
+    pub(crate) fn is_untrimmed(&self) -> bool {
         self.frames.is_loose()
     }
 

@@ -441,7 +441,7 @@ impl<H: Host> Shard<H> {
 
     /// One step towards denser packing, if it has become loose.
     pub(crate) fn tidy(&mut self, cx: &Context<'_, H>) {
-        if self.contents.is_loose() {
+        if self.contents.is_untrimmed() {
             cx.host.with_scratch(|scratch| self.tighten(cx, scratch));
         }
     }
@@ -474,7 +474,7 @@ impl<H: Host> Shard<H> {
 
     /// Whether it holds more empty frames than one call gives back.
     pub(crate) fn is_loose(&self) -> bool {
-        self.objects.is_loose() || self.pages.is_loose() || self.contents.is_loose()
+        self.objects.is_loose() || self.pages.is_loose() || self.contents.is_untrimmed()
     }
 
     /// Gives the last frames of an empty shard back.
