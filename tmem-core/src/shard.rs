@@ -441,7 +441,7 @@ impl<H: Host> Shard<H> {
 
     /// One step towards denser packing, if it has become loose.
     pub(crate) fn tidy(&mut self, cx: &Context<'_, H>) {
-        if self.contents.is_untrimmed() {
+        if self.contents.is_loose() {
             cx.host.with_scratch(|scratch| self.tighten(cx, scratch));
         }
     }
