@@ -450,7 +450,7 @@ impl Probe<'_> {
 
 /// The line that a lookup begins with.
 #[inline]
-fn home(tag: u32) -> usize {
+pub(crate) fn home(tag: u32) -> usize {
     (((tag >> 16) as usize * LINES) >> 16).min(LINES - 1)
 }
 

@@ -90,9 +90,10 @@ impl<H: Host> Engine<H> {
                 .store(PERSISTENT)
                 .and_then(|store| store.cells().nth(saving.cell as usize))
             {
-                if let Some(page) =
-                    cell.with(|shard| shard.read_next(&cx, &mut saving.cursor, scratch))
-                {
+                let next = cell.with(|shard| shard.read_next(&cx, &mut saving.cursor, scratch));
+                // Others get the lock in between.
+                let Ok(page) = next else { continue };
+                if let Some(page) = page {
                     let pool = PoolId::new(page.pool)?;
                     return Some(take(
                         Handle {

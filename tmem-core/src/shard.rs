@@ -75,6 +75,9 @@ impl Cursor {
     }
 }
 
+/// A walk is not at its end.
+pub(crate) struct More;
+
 /// What a walk over a shard's records comes to.
 enum Step {
     Page(Ref),
@@ -261,30 +264,34 @@ impl<H: Host> Shard<H> {
         whole
     }
 
-    /// Copies the next page below the cursor to `scratch.page`; `None` at the end.
+    /// Copies the next page below the cursor to `scratch.page`; `Ok(None)` at the end, `Err` if there is more to look at.
     pub(crate) fn read_next(
         &mut self,
         cx: &Context<'_, H>,
         cursor: &mut Cursor,
         scratch: &mut Scratch,
-    ) -> Option<Removed> {
-        loop {
+    ) -> Result<Option<Removed>, More> {
+        for _ in 0..SCAN {
             let at = match self.step(cursor) {
                 Step::Page(at) => at,
                 Step::Other => continue,
-                Step::End => return None,
+                Step::End => return Ok(None),
             };
             let name = self.name_of(at);
             if self.read(cx, at, scratch) {
-                return Some(name);
+                return Ok(Some(name));
             }
         }
+        Err(More)
     }
 
     /// Removes a page; says whether it was there.
     pub(crate) fn flush_page(&mut self, cx: &Context<'_, H>, name: PageName) -> bool {
         self.index.expect_change(name.hash);
         let Some(at) = self.find(name) else {
+            if self.is_loose() {
+                self.trim(cx.host);
+            }
             return false;
         };
         self.prefetch_removal(at);

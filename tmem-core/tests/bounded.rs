@@ -26,7 +26,8 @@ fn evicted(guest: &Guest, pool: PoolId) -> u64 {
 #[test]
 fn a_frame_comes_back_for_few_pages_though_they_take_metadata_only() {
     // As objects of their own, as pages of one, and in objects of a few with the last of many, which can't be moved.
-    let shapes: [(&str, fn(u64) -> (u64, u32)); 4] = [
+    type Shape = fn(u64) -> (u64, u32);
+    let shapes: [(&str, Shape); 4] = [
         ("objects", |i| (i, 0)),
         ("one object", |i| (0, i as u32)),
         ("objects of four", |i| (i / 4, i as u32 % 4)),
