@@ -100,13 +100,43 @@ begin "starting a guest in memory that tmem has filled"
 start filler
 wait_for filler "host: full"
 echo "free memory, MiB: $(xl info free_memory); freeable: $(tmemctl freeable)"
-for newcomer in newcomer-pv64 newcomer-pv32 newcomer-pvh; do
+for newcomer in newcomer-pv64 newcomer-pv32 newcomer-pvh walker-pv64 walker-pv32; do
     start $newcomer
     finish $newcomer
 done
 expect "flush gives back what it is asked for" test "$(tmemctl flush 1M)" -ge 1024
 go filler
 finish filler
+
+begin "starting guests while others put"
+floods="flood-pv64 flood-pv32 flood-pvh"
+for flood in $floods; do
+    start $flood
+done
+for flood in $floods; do
+    wait_for $flood "host: full"
+done
+arrivals="arrival-pv64 arrival-pv32 arrival-pvh"
+# The toolstack claims a guest's memory before it fills it, or takes it page by page.
+for claims in 1 0; do
+    cp /etc/xen/xl.conf /tmp/xl.conf
+    echo "claim_mode=$claims" >> /etc/xen/xl.conf
+    for round in 1 2; do
+        for arrival in $arrivals; do
+            expect "$arrival is made, claims: $claims, round $round" xl create -p /host/$arrival.cfg
+            expect "and destroyed" xl destroy $arrival
+        done
+    done
+    cp /tmp/xl.conf /etc/xen/xl.conf
+done
+for arrival in $arrivals; do
+    start $arrival
+    finish $arrival
+done
+for flood in $floods; do
+    go $flood
+    finish $flood
+done
 
 begin weights
 for weight in 1 2; do

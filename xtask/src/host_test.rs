@@ -90,6 +90,16 @@ fn guests() -> Vec<Guest> {
     ];
     guests.extend(kinds("looker", "look"));
     guests.extend(kinds("newcomer", "look"));
+    guests.extend([
+        player("walker-pv64", Kind::Pv64, "walk"),
+        player("walker-pv32", Kind::Pv32, "walk"),
+    ]);
+    guests.extend(kinds("arrival", "look"));
+    // Small, so that there is room for others.
+    guests.extend(kinds("flood", "compete").map(|guest| Guest {
+        memory: 32,
+        ..guest
+    }));
     guests
 }
 

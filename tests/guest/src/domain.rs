@@ -43,6 +43,8 @@ pub struct Domain {
     pub console: Option<ConsoleRing>,
     /// Machine frames of the domain's pages (PV); empty for PVH.
     machine_frames: &'static [usize],
+    /// Machine frame that Xen shares with the domain (PV).
+    shared_info: u64,
     /// Root page table (PV: the builder's; PVH: the kernel's own).
     page_table: u64,
     /// The time stamp counter's frequency in kHz.
@@ -78,6 +80,9 @@ struct HvmStartInfo {
     module_list: u64,
     command_line: u64,
 }
+
+/// The first page to give back: image, page tables and start info lie below, and nothing else is used.
+const FIRST_TO_GIVE: u64 = (16 << 20) / 4096;
 
 const INITIAL_DOMAIN: u32 = 1 << 1;
 const PARAMETER_CONSOLE_FRAME: u32 = 17;
@@ -129,6 +134,7 @@ unsafe fn discover_pv(info: &'static StartInfo) -> Domain {
         command_line: unsafe { text(info.command_line.as_ptr()) },
         console,
         machine_frames,
+        shared_info: info.shared_info as u64 / 4096,
         page_table: info.page_table as u64,
         tsc_khz: tsc_khz(Platform::Pv, 0x4000_0000),
     }
@@ -168,6 +174,7 @@ unsafe fn discover_pvh(info: &'static HvmStartInfo) -> Domain {
                 port: port as u32,
             }),
         machine_frames: &[],
+        shared_info: 0,
         page_table: arch::own_page_table(),
         tsc_khz: tsc_khz(Platform::Pvh, base),
     }
@@ -206,11 +213,9 @@ impl Domain {
     /// The domain's limit stays, so there is as much more room for persistent pages.
     pub fn give_back(&self, mib: u64) -> u64 {
         const BATCH: u64 = 512;
-        // Image, page tables and start info lie below; nothing else is used.
-        const FIRST: u64 = (16 << 20) / 4096;
         let mut given = 0;
         while given < mib * 256 {
-            let page = FIRST + given;
+            let page = FIRST_TO_GIVE + given;
             let frames: [usize; BATCH as usize] = core::array::from_fn(|i| match self.platform {
                 Platform::Pv => *self
                     .machine_frames
@@ -235,6 +240,16 @@ impl Domain {
             }
             Platform::Pvh => true,
         }
+    }
+
+    /// The machine frames that the domain was built with and has not given back, and the one that Xen shares with it (PV).
+    pub fn frames(&self, given_back: u64) -> impl Iterator<Item = u64> + '_ {
+        let given = FIRST_TO_GIVE..FIRST_TO_GIVE + given_back;
+        let built = (0..).zip(self.machine_frames);
+        built
+            .filter(move |(page, _)| !given.contains(page))
+            .map(|(_, frame)| *frame as u64)
+            .chain([self.shared_info])
     }
 
     /// Address of the root page table.

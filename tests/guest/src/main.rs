@@ -23,6 +23,7 @@ mod arch;
 mod console;
 mod domain;
 mod hypercall;
+mod mapping;
 mod page;
 mod report;
 mod suite_data;

@@ -4,6 +4,7 @@
 use super::{FAULT, bad_frame, check};
 use crate::domain::{self, Platform};
 use crate::hypercall;
+use crate::mapping::{self, Granted};
 use crate::page::{self, Content};
 use crate::report;
 use crate::tmem::{self, Code, Handle, Kind};
@@ -13,7 +14,8 @@ pub fn run() {
     for kind in Kind::ALL {
         bad_frames(kind);
     }
-    page_table_frame();
+    frames_that_xen_uses();
+    granted_frame();
     ballooned_frame();
 }
 
@@ -24,6 +26,8 @@ fn bad_frames(kind: Kind) {
     let frames = [
         ("beyond memory", 0x7fff_fffe),
         ("of the local APIC", 0xfee00),
+        ("of the I/O APIC", 0xfec00),
+        ("of the HPET", 0xfed00),
         ("32 bits of ones", 0xffff_ffff),
         ("40 bits of ones", 0xff_ffff_ffff),
         ("52 bits of ones", 0xf_ffff_ffff_ffff),
@@ -92,56 +96,72 @@ fn bad_frames(kind: Kind) {
     tmem::destroy_pool(pool);
 }
 
-/// A PV guest's page tables are memory of its own, but not to be written to.
-fn page_table_frame() {
+/// Frames of a PV guest's own that it may read and not write: Xen goes by them.
+fn frames_that_xen_uses() {
     let domain = domain::get();
     if domain.platform != Platform::Pv {
         return;
     }
+    for kind in Kind::ALL {
+        is_not_written("page-table", kind, domain.frame_at(domain.page_table()));
+    }
+    let [_, _, _, table] = page::of_vcpu(0);
+    table.fill(|_| 0);
+    let frame = table.frame();
+    check!(
+        (true, true),
+        (
+            mapping::show(table, frame),
+            mapping::set_descriptor_table(Some(frame))
+        ),
+        "descriptor-table/set"
+    );
+    for kind in Kind::ALL {
+        is_not_written("descriptor-table", kind, frame);
+    }
+    check!(
+        (true, true),
+        (
+            mapping::set_descriptor_table(None),
+            mapping::show_writable(table, frame)
+        ),
+        "descriptor-table/gone"
+    );
+}
+
+/// The frame can be put and not be got into.
+fn is_not_written(what: &str, kind: Kind, frame: u64) {
     let [page, target, ..] = page::of_vcpu(0);
     Content::Text.fill(page, 4);
-    let table = domain.frame_at(domain.page_table());
-    for kind in Kind::ALL {
-        let pool = kind.new_pool();
-        let handle = Handle::new(pool, 1, 1);
-        check!(
-            Code::DONE,
-            handle.put_frame(table),
-            "page-table/{kind:?}/put"
-        );
-        check!(
-            Code::DONE,
-            handle.get(target),
-            "page-table/{kind:?}/get of what was put"
-        );
-        check!(
-            Code::DONE,
-            handle.put(page),
-            "page-table/{kind:?}/put to get"
-        );
-        check!(
-            FAULT,
-            handle.get_frame(table),
-            "page-table/{kind:?}/get into it"
-        );
-        check!(
-            Code::DONE,
-            handle.get(target),
-            "page-table/{kind:?}/the page stayed"
-        );
-        check!(
-            true,
-            Content::Text.is_in(target, 4),
-            "page-table/{kind:?}/the page stayed whole"
-        );
-        tmem::destroy_pool(pool);
-    }
+    let pool = kind.new_pool();
+    let handle = Handle::new(pool, 1, 1);
+    check!(Code::DONE, handle.put_frame(frame), "{what}/{kind:?}/put");
+    check!(
+        Code::DONE,
+        handle.get(target),
+        "{what}/{kind:?}/get of what was put"
+    );
+    check!(Code::DONE, handle.put(page), "{what}/{kind:?}/put to get");
+    check!(
+        FAULT,
+        handle.get_frame(frame),
+        "{what}/{kind:?}/get into it"
+    );
+    check!(
+        Code::DONE,
+        handle.get(target),
+        "{what}/{kind:?}/the page stayed"
+    );
+    check!(
+        true,
+        Content::Text.is_in(target, 4),
+        "{what}/{kind:?}/the page stayed whole"
+    );
+    tmem::destroy_pool(pool);
 }
 
 /// A frame that was the guest's until it gave it back.
 fn ballooned_frame() {
-    let [page, target, ..] = page::of_vcpu(0);
-    Content::Text.fill(page, 5);
     let frame = page::SPARE.frame();
     if domain::get().platform == Platform::Pv {
         hypercall::update_va_mapping(page::SPARE.address(), 0);
@@ -152,29 +172,53 @@ fn ballooned_frame() {
         "ballooned/gave a frame back"
     );
     for kind in Kind::ALL {
-        let pool = kind.new_pool();
-        let handle = Handle::new(pool, 1, 1);
-        check!(FAULT, handle.put_frame(frame), "ballooned/{kind:?}/put");
-        check!(
-            Code::DONE,
-            handle.put(page),
-            "ballooned/{kind:?}/put to get"
-        );
-        check!(
-            FAULT,
-            handle.get_frame(frame),
-            "ballooned/{kind:?}/get into it"
-        );
-        check!(
-            Code::DONE,
-            handle.get(target),
-            "ballooned/{kind:?}/the page stayed"
-        );
+        is_refused("ballooned", kind, frame);
+    }
+}
+
+/// A guest frame behind which there is another page by way of a grant, which can be taken away at any time.
+fn granted_frame() {
+    if domain::get().platform != Platform::Pvh {
+        return;
+    }
+    let [_, _, _, granted] = page::of_vcpu(0);
+    for (what, writable) in [("granted", true), ("granted to read", false)] {
+        let mapped = Granted::map(granted, writable);
+        Content::Text.fill(granted, 6);
+        for kind in Kind::ALL {
+            is_refused(what, kind, mapped.frame());
+        }
+        mapped.unmap();
         check!(
             true,
-            Content::Text.is_in(target, 5),
-            "ballooned/{kind:?}/the page stayed whole"
+            Content::Text.is_in(granted, 6),
+            "{what}/what was granted is as it was"
         );
-        tmem::destroy_pool(pool);
     }
+}
+
+/// The frame can neither be put nor be got into.
+fn is_refused(what: &str, kind: Kind, frame: u64) {
+    let [page, target, ..] = page::of_vcpu(0);
+    Content::Text.fill(page, 5);
+    let pool = kind.new_pool();
+    let handle = Handle::new(pool, 1, 1);
+    check!(FAULT, handle.put_frame(frame), "{what}/{kind:?}/put");
+    check!(Code::DONE, handle.put(page), "{what}/{kind:?}/put to get");
+    check!(
+        FAULT,
+        handle.get_frame(frame),
+        "{what}/{kind:?}/get into it"
+    );
+    check!(
+        Code::DONE,
+        handle.get(target),
+        "{what}/{kind:?}/the page stayed"
+    );
+    check!(
+        true,
+        Content::Text.is_in(target, 5),
+        "{what}/{kind:?}/the page stayed whole"
+    );
+    tmem::destroy_pool(pool);
 }
