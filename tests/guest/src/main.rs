@@ -27,6 +27,7 @@ mod mapping;
 mod page;
 mod report;
 mod suite_data;
+mod suite_figures;
 mod suite_host;
 mod suite_hostile;
 mod suite_matrix;
@@ -42,6 +43,7 @@ use domain::{Platform, ticks};
 /// The suites by name, in the order in which they run.
 const SUITES: [(&str, fn()); 6] = [
     ("matrix", suite_matrix::run),
+    ("figures", suite_figures::run),
     ("data", suite_data::run),
     ("pressure", suite_pressure::run),
     ("smp", suite_smp::run),

@@ -146,6 +146,14 @@ pub unsafe fn call(number: usize, arguments: [usize; 4]) -> i64 {
     i64::from(unsafe { xen_call(number, a, b, c, d) })
 }
 
+/// Calls with a fifth argument are not made by 32-bit guests.
+///
+/// # Safety
+/// None.
+pub unsafe fn call_with_five(_: usize, _: [usize; 5]) -> i64 {
+    unreachable!("no 32-bit guest calls so")
+}
+
 /// `tmem_op` with the compat layout at `argument`: this kernel's own.
 pub fn tmem_compat(argument: u32) -> i64 {
     hypercall::tmem(u64::from(argument))

@@ -33,6 +33,16 @@ static IDT: Once<[Gate; VECTORS]> = Once::new();
 /// # Safety
 /// The hypercall must not touch memory in a way that Rust would not expect of a foreign function given these arguments.
 pub unsafe fn call(number: usize, arguments: [usize; 4]) -> i64 {
+    let [a, b, c, d] = arguments;
+    // SAFETY: the caller's promise.
+    unsafe { call_with_five(number, [a, b, c, d, 0]) }
+}
+
+/// The same with a fifth argument.
+///
+/// # Safety
+/// As for [`call`].
+pub unsafe fn call_with_five(number: usize, arguments: [usize; 5]) -> i64 {
     let entry = (&raw const start::hypercall_page) as usize + number * 32;
     let value: i64;
     // SAFETY: the entry keeps every register but those named here; the rest is the caller's promise.
@@ -44,7 +54,7 @@ pub unsafe fn call(number: usize, arguments: [usize; 4]) -> i64 {
             inlateout("rsi") arguments[1] => _,
             inlateout("rdx") arguments[2] => _,
             inlateout("r10") arguments[3] => _,
-            lateout("r8") _,
+            inlateout("r8") arguments[4] => _,
             lateout("r9") _,
             lateout("rcx") _,
             lateout("r11") _,
