@@ -253,7 +253,17 @@ fn submit(op: &NativeOp) -> Code {
 }
 
 fn submit_compat(op: &CompatOp) -> Code {
-    Code(arch::tmem_compat((&raw const *op) as u64 as u32))
+    /// Who takes the call for a 64-bit one finds a frame number in it that nobody has.
+    #[repr(C)]
+    struct Followed {
+        op: CompatOp,
+        beyond: u32,
+    }
+    let followed = Followed {
+        op: *op,
+        beyond: u32::MAX,
+    };
+    Code(arch::tmem_compat((&raw const followed) as u64 as u32))
 }
 
 /// The call with any argument pointer.
