@@ -22,6 +22,10 @@ const HYPERCALL: u64 = 35;
 /// `XEN_SYSCTL_INTERFACE_VERSION` of Xen 4.17.
 const INTERFACE_VERSION: u32 = 0x15;
 
+/// `__HYPERVISOR_xen_version`, and what its first question returns in Xen 4.17.
+const XEN_VERSION: u64 = 17;
+const OUR_VERSION: u32 = 0x0004_0011;
+
 /// Bytes of `struct xen_sysctl`: two words, and a union padded to 128.
 const SYSCTL_BYTES: usize = UNION_OFFSET + 128;
 
@@ -59,6 +63,8 @@ pub enum Unavailable {
     NotRoot,
     #[error("this domain has no say over Xen: run tmemctl in the control domain (dom0), as root")]
     NotPrivileged,
+    #[error("Xen's security policy forbids it: it must allow this domain tmem_control")]
+    Forbidden,
     #[error("this Xen has no tmem: install one that was built with CONFIG_TMEM")]
     NoTmem,
     #[error("tmem is off in this Xen: add tmem=1 to Xen's command line and boot again")]
@@ -155,6 +161,8 @@ impl Tmem {
                 Some(errno::PERM) => Unavailable::NotPrivileged,
                 Some(errno::NO_CALL | errno::NOT_SUPPORTED) => Unavailable::NoTmem,
                 Some(errno::NO_DEVICE) => Unavailable::Off,
+                // Xen says so to callers of another version, and its security policy to whom it forbids the call.
+                Some(errno::ACCESS) if tmem.is_of_our_version() => Unavailable::Forbidden,
                 Some(errno::ACCESS) => Unavailable::OtherVersion,
                 _ => Unavailable::Other(error),
             }),
@@ -393,6 +401,13 @@ impl Tmem {
         let arguments = [self.sysctl.address(), 0, 0, 0, 0];
         // SAFETY: the structure lies in a buffer of ours, and refers to one that is borrowed for the call, or is `data`.
         unsafe { self.privcmd.hypercall(HYPERCALL, arguments) }
+    }
+
+    /// Whether Xen is of the version whose control interface this is.
+    fn is_of_our_version(&self) -> bool {
+        // SAFETY: asked for its version, Xen neither reads nor writes memory.
+        let version = unsafe { self.privcmd.hypercall(XEN_VERSION, [0; 5]) };
+        version.is_ok_and(|version| version == OUR_VERSION)
     }
 }
 

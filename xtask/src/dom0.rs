@@ -18,6 +18,7 @@ use crate::places;
 use crate::qemu::{Boot, Machine};
 use crate::stamp::Inputs;
 use crate::step::{self, Step, output};
+use crate::xen;
 
 /// What dom0 is made of, besides a kernel.
 const PACKAGES: &[&str] = &[
@@ -45,13 +46,18 @@ const PACKAGES: &[&str] = &[
 
 /// Programs that dom0 runs.
 const PROGRAMS: &[&str] = &[
+    "flask-loadpolicy",
     "libxl-save-helper",
+    "xen-hptool",
     "xen-init-dom0",
     "xenconsole",
     "xenconsoled",
     "xenstored",
     "xl",
 ];
+
+/// What scripts tell the store, from another package.
+const STORE_PROGRAM: &str = "usr/bin/xenstore-write";
 
 /// Libraries that no program names, but that are loaded all the same: threads end through this one.
 const LOADED_LATER: &[&str] = &["libgcc_s.so.1"];
@@ -72,6 +78,17 @@ pub struct Dom0 {
     files: PathBuf,
 }
 
+/// Which Xen a host runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hypervisor {
+    /// Ours.
+    Tmem,
+    /// Ours, with a security policy to enforce, and the stricter one in `/host/strict`.
+    Guarded,
+    /// With `CONFIG_TMEM` off.
+    Plain,
+}
+
 /// A host to start guests on.
 pub struct Host<'a> {
     /// Names the logs.
@@ -81,6 +98,8 @@ pub struct Host<'a> {
     pub cpus: u32,
     /// Added to Xen's command line.
     pub options: &'a str,
+    /// What it runs.
+    pub hypervisor: Hypervisor,
     /// Guests that the script may start.
     pub guests: Vec<Guest>,
     /// What dom0 does, in the shell, with the functions of `dom0-init.sh`.
@@ -112,6 +131,7 @@ impl<'a> Host<'a> {
             memory,
             cpus: 2,
             options: "tmem=1",
+            hypervisor: Hypervisor::Tmem,
             script,
             limit: Duration::from_secs(60 + GUEST_LIMIT * rounds.len() as u64),
             guests: rounds.into_iter().flatten().collect(),
@@ -184,6 +204,14 @@ impl Dom0 {
             )?;
         }
         fs::write(home.join("script"), &host.script)?;
+        let policies = match host.hypervisor {
+            Hypervisor::Guarded => Some(xen::policies()?),
+            Hypervisor::Tmem | Hypervisor::Plain => None,
+        };
+        if let Some(policies) = &policies {
+            fs::copy(&policies.strict, home.join("strict"))?;
+            fs::copy(&policies.lenient, home.join("lenient"))?;
+        }
 
         // The kernel takes one archive after the other as a single file system.
         let ours = places::build(&format!("dom0/{}.cpio", host.name));
@@ -192,19 +220,25 @@ impl Dom0 {
         files.extend(fs::read(&ours)?);
         fs::write(&ours, files)?;
 
+        let hypervisor = match host.hypervisor {
+            Hypervisor::Plain => xen::check_without_tmem()?,
+            Hypervisor::Tmem | Hypervisor::Guarded => built.xen.image.clone(),
+        };
+        let mut modules = vec![
+            (
+                &*self.kernel,
+                "console=hvc0 panic=1 mitigations=off loglevel=3",
+            ),
+            (&*ours, ""),
+        ];
+        modules.extend(policies.iter().map(|policies| (&*policies.lenient, "")));
         let boot = Machine {
             name: host.name,
             memory: host.memory,
             cpus: host.cpus,
-            xen: &built.xen.image,
+            xen: &hypervisor,
             options: &format!("dom0_mem=384M,max:384M dom0_max_vcpus=1 {}", host.options),
-            modules: &[
-                (
-                    &self.kernel,
-                    "console=hvc0 panic=1 mitigations=off loglevel=3",
-                ),
-                (&ours, ""),
-            ],
+            modules: &modules,
             end: Some("Entering ACPI S5"),
             limit: host.limit,
         }
@@ -330,6 +364,10 @@ fn assemble(packages: &Path, tree: &Path) -> Result<()> {
             .with_context(|| format!("xen-utils-4.17 has no {program}"))?;
         wanted.extend(libraries(&from)?);
     }
+    let store_program = packages.join(STORE_PROGRAM);
+    fs::copy(&store_program, tree.join("bin/xenstore-write"))
+        .context("xenstore-utils has no xenstore-write")?;
+    wanted.extend(libraries(&store_program)?);
     let mut done = BTreeSet::new();
     while let Some(library) = wanted.pop_first() {
         let from = find_library(packages, &library)?;

@@ -5,39 +5,6 @@
 # Shared pools' name, as the test guest asks for them.
 shared=efcdab89-6745-2301-1032-547698badcfe
 
-begin() {
-    scenario=$1
-}
-
-ok() {
-    echo "ok   $scenario: $1"
-}
-
-fail() {
-    echo "FAIL $scenario: $1"
-}
-
-# expect WHAT COMMAND...: the command succeeds.
-expect() {
-    what=$1
-    shift
-    if said=$("$@" 2>&1); then ok "$what"; else fail "$what: $* says: $said"; fi
-}
-
-# refused WHAT WORDS COMMAND...: it fails, and says these words.
-refused() {
-    what=$1 words=$2
-    shift 2
-    if said=$("$@" 2>&1); then
-        fail "$what: $* succeeded"
-    else
-        case $said in
-        *"$words"*) ok "$what" ;;
-        *) fail "$what: $* says: $said" ;;
-        esac
-    fi
-}
-
 # A key of a domain's line in the list.
 figure() {
     id=$(xl domid "$1") || return
@@ -91,6 +58,8 @@ expect "the cap goes away" tmemctl set subject --cap none
 expect "and the list shows none" figure_is subject ca ""
 refused "a domain that is not there" "no such domain" tmemctl freeze 4321
 refused "a name that nobody has" "no domain called nobody" tmemctl freeze nobody
+echo "nobody:x:65534:65534::/:/bin/sh" > /etc/passwd
+refused "who is not root" "only root" start-stop-daemon -S -c nobody -x /bin/tmemctl -- list
 refused "destroying needs a second word" "--yes" tmemctl destroy subject
 expect "destroy with it" tmemctl destroy subject --yes
 expect "JSON is one object" sh -c 'tmemctl list --json | head -c 1 | grep -q {'
@@ -100,6 +69,10 @@ begin "starting a guest in memory that tmem has filled"
 start filler
 wait_for filler "host: full"
 echo "free memory, MiB: $(xl info free_memory); freeable: $(tmemctl freeable)"
+expect "there is much to give back" test "$(tmemctl freeable)" -gt 32
+expect "what can be given back counts as free" test "$(xl info free_memory)" -ge "$(tmemctl freeable)"
+xl debug-keys y
+expect "the debug key prints statistics" sh -c 'xl dmesg | grep -q "G=Tt:"'
 for newcomer in newcomer-pv64 newcomer-pv32 newcomer-pvh walker-pv64 walker-pv32; do
     start $newcomer
     finish $newcomer
@@ -193,9 +166,20 @@ for hammer in $hammers; do
     wait_for $hammer "host: hammers"
 done
 for hammer in $hammers; do
+    expect "$hammer is paused" xl pause $hammer
+    expect "and goes on" xl unpause $hammer
+done
+for hammer in $hammers; do
     expect "$hammer is destroyed" xl destroy $hammer
 done
-expect "tmem has nothing of them" ended "$hammers"
+expect "nothing is left of them" ended "$hammers"
+start crasher
+expect "a guest that crashes is gone" ended crasher
+start hoarder
+wait_for hoarder "host: ready"
+expect "it has very many pages" test "$(figure hoarder Ec)" -ge 300000
+expect "and can be destroyed" xl destroy hoarder
+expect "tmem has nothing of theirs" sh -c 'tmemctl list | grep -q "No domain uses tmem"'
 
 begin "save and restore"
 start leaver
@@ -210,6 +194,26 @@ expect "the whole one is restored into a guest of another kind" tmemctl restore 
 refused "a second time" "has pools already" tmemctl restore heir /tmp/state
 xl unpause heir
 finish heir
+
+begin "xl save and restore"
+start sleeper
+wait_for sleeper "host: ready"
+control=/local/domain/$(xl domid sleeper)/control/shutdown
+# The guest suspends by itself.  It does not see that it is asked to, so that its answer is given here.
+go sleeper
+xl save -p sleeper /tmp/sleeper.xl > /tmp/save.log 2>&1 & saving=$!
+while kill -0 $saving 2> /dev/null; do
+    xenstore-write "$control" ""
+    sleep 0.2
+done
+expect "the guest is saved" wait $saving
+show save-log cat /tmp/save.log
+expect "its tmem is saved" tmemctl save sleeper /tmp/sleeper.tmem
+expect "and it goes" xl destroy sleeper
+expect "the guest is restored" xl restore -p /tmp/sleeper.xl
+expect "and its tmem" tmemctl restore sleeper /tmp/sleeper.tmem
+xl unpause sleeper
+finish sleeper
 
 begin "end"
 expect "no domain uses tmem" sh -c 'tmemctl list | grep -q "No domain uses tmem"'

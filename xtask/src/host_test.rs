@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::dom0::{Host, Visit};
+use crate::dom0::{Host, Hypervisor, Visit};
 use crate::guest::{Guest, Kind};
 
 /// What the administrator does.
@@ -18,12 +18,89 @@ pub fn scenarios() -> Host<'static> {
         name: "steered-host",
         memory: 576,
         cpus: 2,
-        options: "tmem=1",
+        // Xen would say a line for each frame that a walker may not have.
+        options: "tmem=1 guest_loglvl=warning",
+        hypervisor: Hypervisor::Tmem,
         guests: [guests(), hammers()].concat(),
         script: SCENARIOS.to_owned(),
         limit: Duration::from_mins(25),
     }
 }
+
+/// Hosts where guests or the administrator get no tmem: each refusal is one that they understand.
+pub fn refusals() -> [Host<'static>; 3] {
+    let host = |name, hypervisor, options, guests, script: &str| Host {
+        name,
+        memory: 512,
+        cpus: 1,
+        options,
+        hypervisor,
+        guests,
+        script: script.to_owned(),
+        limit: Duration::from_mins(15),
+    };
+    let without = |kind, error| player("without", kind, &format!("without error={error}"));
+    [
+        host(
+            "guarded-host",
+            Hypervisor::Guarded,
+            "tmem=1 flask=enforcing xsm=flask",
+            vec![
+                player("user", Kind::Pv64, "look"),
+                without(Kind::Pvh, EACCES),
+            ],
+            GUARDED,
+        ),
+        host(
+            "off-host",
+            Hypervisor::Tmem,
+            "tmem=0",
+            vec![without(Kind::Pv32, ENODEV)],
+            OFF,
+        ),
+        host(
+            "plain-host",
+            Hypervisor::Plain,
+            "tmem=1",
+            vec![without(Kind::Pv64, ENOSYS)],
+            PLAIN,
+        ),
+    ]
+}
+
+/// Xen's error numbers, for guests that get nothing else.
+const EACCES: u32 = 13;
+const ENODEV: u32 = 19;
+const ENOSYS: u32 = 38;
+
+const GUARDED: &str = r#"
+begin "a policy that allows tmem"
+expect "dom0 administers" tmemctl list
+start user
+finish user
+begin "a policy that does not"
+expect "it is loaded" flask-loadpolicy /host/strict
+refused "dom0 does not administer" "security policy" tmemctl list
+start without
+finish without
+begin "a policy that allows it again"
+expect "it is loaded" flask-loadpolicy /host/lenient
+expect "dom0 administers" tmemctl list
+"#;
+
+const OFF: &str = r#"
+begin "tmem is off"
+refused "the administrator is told" "tmem is off in this Xen" tmemctl list
+start without
+finish without
+"#;
+
+const PLAIN: &str = r#"
+begin "Xen without tmem"
+refused "the administrator is told" "this Xen has no tmem" tmemctl list
+start without
+finish without
+"#;
 
 /// Ends the script of a host with guests that compete for its memory, and shows what an administrator sees.
 pub fn show_on(host: &mut Host) {
@@ -37,9 +114,10 @@ pub fn show_on(host: &mut Host) {
     host.limit += Duration::from_mins(5);
 }
 
-/// Those of a host's guests that a script destroys while they run: they have no sums.
+/// Those of a host's guests that do not come to their end by themselves: they have no sums.
 pub fn is_destroyed(guest: &str) -> bool {
-    hammers().iter().any(|hammer| hammer.name == guest) || guest == "subject"
+    let gone = ["crasher", "hoarder", "subject"];
+    hammers().iter().any(|hammer| hammer.name == guest) || gone.contains(&guest)
 }
 
 /// The script's own cases: how many passed, and the lines of those that failed.
@@ -85,8 +163,14 @@ fn guests() -> Vec<Guest> {
         player("filler", Kind::Pvh, "fill"),
         player("weight-1", Kind::Pv64, "compete"),
         player("weight-2", Kind::Pvh, "compete"),
+        player("crasher", Kind::Pv64, "crash"),
+        player("hoarder", Kind::Pv64, "hoard"),
         player("leaver", Kind::Pv64, "leave"),
         player("heir", Kind::Pvh, "inherit"),
+        Guest {
+            memory: 32,
+            ..player("sleeper", Kind::Pvh, "sleep")
+        },
     ];
     guests.extend(kinds("looker", "look"));
     guests.extend(kinds("newcomer", "look"));

@@ -177,7 +177,7 @@ pub fn run() -> Result<bool> {
 /// # Errors
 /// If there is no such machine, or the build fails.
 pub fn boot_one(name: &str) -> Result<bool> {
-    let names = hosts().map(|host| host.name);
+    let names: Vec<_> = hosts().iter().map(|host| host.name).collect();
     ensure!(
         names.contains(&name) || ALONE.iter().any(|(alone, _)| *alone == name),
         "there is no machine {name}; there are {} and {}",
@@ -200,37 +200,40 @@ fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
 /// Machines with nothing but Xen and the test guest, and their CPUs.
 const ALONE: [(&str, u32); 2] = [("alone-1", 1), ("alone-2", 2)];
 
-fn hosts() -> [Host<'static>; 4] {
-    [
+fn hosts() -> Vec<Host<'static>> {
+    let mut hosts = vec![
         roomy_host(),
         crowded_host(),
         host_test::scenarios(),
         hostile_test::host(),
-    ]
+    ];
+    hosts.extend(host_test::refusals());
+    hosts
 }
 
 /// Boots those machines in QEMU, several at once, and counts what their guests say.
 fn boot(tally: &mut Tally, built: &Built, wanted: impl Fn(&str) -> bool) {
+    let visit = |host: &Host<'static>| {
+        let what = format!("boot {}, {} MiB, and its guests", host.name, host.memory);
+        (host.name, built.dom0.visit(&what, built, host))
+    };
+    let hosts = hosts().into_iter().filter(|host| wanted(host.name));
+    // Those with one processor have little to do: one after the other, beside the rest.
+    let (short, long): (Vec<_>, Vec<_>) = hosts.partition(|host| host.cpus == 1);
     let (alone, hosts) = thread::scope(|scope| {
-        let hosts: Vec<_> = hosts()
-            .into_iter()
-            .filter(|host| wanted(host.name))
-            .map(|host| {
-                scope.spawn(move || {
-                    let what = format!("boot {}, {} MiB, and its guests", host.name, host.memory);
-                    (host.name, built.dom0.visit(&what, built, &host))
-                })
-            })
+        let long: Vec<_> = long
+            .iter()
+            .map(|host| scope.spawn(|| visit(host)))
             .collect();
         let alone: Vec<_> = ALONE
             .into_iter()
             .filter(|(name, _)| wanted(name))
             .map(|(name, vcpus)| (vcpus, alone(built, name, vcpus)))
             .collect();
-        let hosts = hosts
-            .into_iter()
-            .map(|host| host.join().expect("booting does not panic"));
-        (alone, hosts.collect::<Vec<_>>())
+        let mut hosts: Vec<_> = short.iter().map(visit).collect();
+        let long = long.into_iter();
+        hosts.extend(long.map(|host| host.join().expect("booting does not panic")));
+        (alone, hosts)
     });
     for (vcpus, boot) in alone {
         if let Some(boot) = tally.check(boot) {

@@ -61,19 +61,19 @@ pub fn build(object: &Path) -> Result<Xen> {
     Ok(xen)
 }
 
-/// Checks that with `CONFIG_TMEM` off the patched Xen builds and holds nothing of tmem.
+/// Checks that with `CONFIG_TMEM` off the patched Xen builds and holds nothing of tmem. Returns that Xen.
 ///
 /// # Errors
 /// Says what is wrong.
-pub fn check_without_tmem() -> Result<()> {
+pub fn check_without_tmem() -> Result<PathBuf> {
     let source = source()?;
     let home = places::build("xen/plain");
     let stamp = tree_inputs()?
         .files(&places::root().join("c-glue/tmem.h"))?
         .stamp("xen-plain");
-    if stamp.is_fresh() {
-        step::reuse("build Xen with CONFIG_TMEM off");
-        return Ok(());
+    let image = home.join("xen");
+    if stamp.is_fresh() && image.exists() {
+        return Ok(image);
     }
     configure(&source, &home, false)?;
     step::run(
@@ -95,7 +95,68 @@ pub fn check_without_tmem() -> Result<()> {
         ours.is_empty(),
         "Xen built with CONFIG_TMEM off has symbols of tmem: {ours:?}"
     );
-    stamp.set()
+    stamp.set()?;
+    Ok(image)
+}
+
+/// Flask's policies for tests.
+pub struct Policies {
+    /// Xen's example, with our patches: all guests may use tmem, dom0 may administer it.
+    pub lenient: PathBuf,
+    /// The same without that.
+    pub strict: PathBuf,
+}
+
+/// Compiles Flask's policies from the patched tree.
+///
+/// # Errors
+/// If they do not compile, or do not say about tmem what they should.
+pub fn policies() -> Result<Policies> {
+    let source = source()?.join("tools/flask/policy");
+    let home = places::build("xen/policy");
+    let policies = Policies {
+        lenient: home.join("lenient"),
+        strict: home.join("strict"),
+    };
+    let stamp = tree_inputs()?.stamp("xen-policy");
+    if stamp.is_fresh() && policies.lenient.exists() && policies.strict.exists() {
+        return Ok(policies);
+    }
+    fs::create_dir_all(&home)?;
+    let text = home.join("policy.conf");
+    step::run(
+        "compile Xen's security policy",
+        "xen-policy",
+        Command::new("make")
+            .args(["-f", "Makefile.common", "-C"])
+            .arg(source)
+            .arg(format!("FLASK_BUILD_DIR={}", home.display()))
+            .arg(format!("POLICY_FILENAME={}", policies.lenient.display()))
+            .env_remove("MAKEFLAGS"),
+        "The policy is in xen-patches/.",
+    )?;
+    let mut strict = fs::read_to_string(text)?;
+    for (allowed, forbidden) in [
+        ("allow domain_type xen_t:xen2 tmem_op;", ""),
+        ("coverage_op tmem_control", "coverage_op"),
+    ] {
+        ensure!(
+            strict.matches(allowed).count() == 1,
+            "Xen's security policy does not say \"{allowed}\" once"
+        );
+        strict = strict.replace(allowed, forbidden);
+    }
+    let text = home.join("strict.conf");
+    fs::write(&text, strict)?;
+    step::output(
+        Command::new("checkpolicy")
+            .args(["-t", "Xen", "-c", "30"])
+            .arg(text)
+            .arg("-o")
+            .arg(&policies.strict),
+    )?;
+    stamp.set()?;
+    Ok(policies)
 }
 
 /// The patched source tree with our C in it.

@@ -29,6 +29,21 @@ static CONSOLE: SpinMutex<Console> = SpinMutex::new(Console {
     line: [0; 256],
 });
 
+/// The port to notify, if it is no longer that of the start.
+static NEW_PORT: AtomicU32 = AtomicU32::new(0);
+
+/// Finds the daemon again after the domain was restored (PVH).
+pub fn reconnect() {
+    if let Some(port) = domain::console_port() {
+        NEW_PORT.store(port, Ordering::Relaxed);
+    }
+}
+
+fn notify(place: ConsoleRing) {
+    let new = NEW_PORT.load(Ordering::Relaxed);
+    hypercall::notify(if new == 0 { place.port } else { new });
+}
+
 /// Collects a line, so that others' output can't land inside it.
 struct Console {
     length: usize,
@@ -73,7 +88,7 @@ fn write_ring(place: ConsoleRing, text: &[u8]) {
         ring.output_producer
             .store(producer.wrapping_add(1), Ordering::Release);
     }
-    hypercall::notify(place.port);
+    notify(place);
 }
 
 fn wait_until(place: ConsoleRing, done: impl Fn() -> bool) {
@@ -82,7 +97,7 @@ fn wait_until(place: ConsoleRing, done: impl Fn() -> bool) {
             return;
         }
         if turn % 1024 == 0 {
-            hypercall::notify(place.port);
+            notify(place);
         }
         hypercall::yield_now();
     }

@@ -93,6 +93,11 @@ pub fn get() -> &'static Domain {
     DOMAIN.get().expect("the domain is known from the start")
 }
 
+/// The console's event channel, as Xen knows it now (PVH).
+pub fn console_port() -> Option<u32> {
+    hypercall::hvm_parameter(PARAMETER_CONSOLE_PORT).map(|port| port as u32)
+}
+
 /// Whether the domain is known yet.
 pub fn is_known() -> bool {
     DOMAIN.is_completed()
@@ -157,7 +162,7 @@ unsafe fn discover_pvh(info: &'static HvmStartInfo) -> Domain {
         );
     }
     let console_frame = hypercall::hvm_parameter(PARAMETER_CONSOLE_FRAME).filter(|f| *f != 0);
-    let console_port = hypercall::hvm_parameter(PARAMETER_CONSOLE_PORT);
+    let console_port = console_port();
     Domain {
         platform: Platform::Pvh,
         initial: info.flags & INITIAL_DOMAIN != 0,
@@ -171,7 +176,7 @@ unsafe fn discover_pvh(info: &'static HvmStartInfo) -> Domain {
             .zip(console_port)
             .map(|(frame, port)| ConsoleRing {
                 address: frame * 4096,
-                port: port as u32,
+                port,
             }),
         machine_frames: &[],
         shared_info: 0,

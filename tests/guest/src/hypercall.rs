@@ -148,6 +148,7 @@ pub fn yield_now() {
 pub enum Shutdown {
     PowerOff = 0,
     Reboot = 1,
+    Crash = 3,
 }
 
 /// Ends the domain.
@@ -157,6 +158,13 @@ pub fn shutdown(reason: Shutdown) -> ! {
         // SAFETY: Xen reads the reason.
         unsafe { call(SCHED_OP, [2, (&raw const reason) as usize, 0, 0]) };
     }
+}
+
+/// Stops the domain until dom0 lets it go on, here or, saved and restored, elsewhere (PVH).
+pub fn suspend() -> i64 {
+    let reason = 2_u32;
+    // SAFETY: Xen reads the reason.
+    unsafe { call(SCHED_OP, [2, (&raw const reason) as usize, 0, 0]) }
 }
 
 /// Whether vCPU `number` runs: 0 or 1, or negative if there is no such vCPU.

@@ -8,11 +8,11 @@ mod walk;
 
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-use hypercall_abi::Errno;
+use hypercall_abi::{Command, Errno};
 
-use crate::console::say;
+use crate::console::{self, say};
 use crate::domain;
-use crate::hypercall;
+use crate::hypercall::{self, Shutdown};
 use crate::page::{self, Content, Random};
 use crate::report;
 use crate::suite_data::Outcome;
@@ -50,8 +50,25 @@ pub fn run() {
         Some("hammer") => hammer(),
         Some("leave") => leave(),
         Some("inherit") => inherit(),
+        Some("crash") => crash(),
+        Some("hoard") => hoard(),
+        Some("sleep") => sleep(),
         Some("walk") => walk::run(),
+        Some("without") => without(),
         Some(role) => panic!("there is no role {role}"),
+    }
+}
+
+/// Gets nothing but the error that is given as `error=`.
+fn without() {
+    let error = Code(-domain::get().number("error", 0).cast_signed());
+    for command in Command::ALL {
+        let handle = Handle::new(0, 0, 0);
+        check!(
+            error,
+            tmem::page_command(command.number(), handle, 0),
+            "without/{command:?}"
+        );
     }
 }
 
@@ -394,4 +411,47 @@ fn inherit() {
             "inherit/{pool}/the pool is destroyed"
         );
     }
+}
+
+/// Crashes with pages of all kinds.
+fn crash() {
+    for kind in [Kind::Ephemeral, Kind::Persistent] {
+        put_pages(kind.new_pool(), 1);
+    }
+    hypercall::shutdown(Shutdown::Crash);
+}
+
+/// Pages of [`hoard`].
+const HOARD: u32 = 300_000;
+
+/// Has very many pages that take next to no memory, for dom0 to destroy it with all of them.
+fn hoard() {
+    let page = &page::of_vcpu(0)[0];
+    Content::Zeros.fill(page, 0);
+    let pool = Kind::Ephemeral.new_pool();
+    let put = |i: &u32| handle_of(pool, *i).put(page) == Code::DONE;
+    check!(HOARD, (0..HOARD).filter(put).count() as u32, "hoard/put");
+    wait_for_dom0(pool, "ready");
+}
+
+/// Is suspended, saved and restored together with its tmem.
+fn sleep() {
+    let pools = [Kind::Ephemeral, Kind::Persistent].map(Kind::new_pool);
+    for pool in pools {
+        check!(PAGES, put_pages(pool, LEGACY), "sleep/put");
+    }
+    wait_for_dom0(pools[0], "ready");
+    hypercall::suspend();
+    console::reconnect();
+    say!("host: is back");
+    check!(
+        Outcome::all_missing(PAGES),
+        get_pages(pools[0], LEGACY, |_| true),
+        "sleep/ephemeral pages stay behind"
+    );
+    check!(
+        Outcome::all_right(PAGES),
+        get_pages(pools[1], LEGACY, |_| true),
+        "sleep/persistent pages come along"
+    );
 }

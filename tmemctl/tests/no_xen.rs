@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the program says where there is no Xen. Under Xen there is nothing to see here; the hosts that
+//! `cargo xtask test` boots see the rest.
+
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn a_machine_without_xen_is_told_from_other_trouble() {
+    if Path::new("/proc/xen").exists() || Path::new("/dev/xen").exists() {
+        return;
+    }
+    for arguments in [&["list"][..], &["freeze", "web"], &["freeable"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_tmemctl"))
+            .args(arguments)
+            .output()
+            .expect("the program runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(
+            said.contains("does not run under Xen"),
+            "{arguments:?}: {said}"
+        );
+    }
+}
