@@ -67,6 +67,10 @@ static bool may_take(void)
 {
     s_time_t until = ACCESS_ONCE(yields_until);
 
+    /* A CPU that comes up needs a frame, and is no guest's put. */
+    if ( !this_cpu(tmem_inside) )
+        return true;
+
     return unclaimed_pages() > reserve && (!until || NOW() >= until);
 }
 
@@ -92,7 +96,7 @@ static void keep(struct page_info *page)
 {
     struct kept *kept = &this_cpu(kept);
 
-    if ( kept->nr < MAX_KEPT )
+    if ( this_cpu(tmem_inside) && kept->nr < MAX_KEPT )
         kept->pages[kept->nr++] = page;
     else
         release(page);
