@@ -206,7 +206,8 @@ while kill -0 $saving 2> /dev/null; do
     xenstore-write "$control" ""
     sleep 0.2
 done
-expect "the guest is saved" wait $saving
+wait $saving
+expect "the guest is saved" test $? = 0
 show save-log cat /tmp/save.log
 expect "its tmem is saved" tmemctl save sleeper /tmp/sleeper.tmem
 expect "and it goes" xl destroy sleeper
