@@ -41,7 +41,7 @@ use console::say;
 use domain::{Platform, ticks};
 
 /// The suites by name, in the order in which they run.
-const SUITES: [(&str, fn()); 6] = [
+const SUITES: [(&str, fn()); 7] = [
     ("matrix", suite_matrix::run),
     ("figures", suite_figures::run),
     ("data", suite_data::run),
