@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::dom0::Host;
+use crate::dom0::{Host, Hypervisor};
 use crate::guest::{Guest, Kind};
 
 /// What the administrator does meanwhile.
@@ -26,6 +26,7 @@ pub fn host() -> Host<'static> {
     ]);
     Host {
         name: "hostile-host",
+        hypervisor: Hypervisor::Tmem,
         memory: 768,
         cpus: 3,
         options: "tmem=1 loglvl=warning guest_loglvl=none/warning dom0_vcpus_pin",
