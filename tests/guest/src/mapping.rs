@@ -65,7 +65,7 @@ impl Granted {
     ///
     /// # Panics
     /// If Xen does not let us.
-    pub fn map(page: &Page, writable: bool) -> Self {
+    pub fn map(page: &Page) -> Self {
         #[repr(C)]
         struct AddToPhysmap {
             domain: u16,
@@ -103,7 +103,7 @@ impl Granted {
 
         let mut map = Map {
             address: GRANTED << 12,
-            flags: if writable { 1 << 1 } else { 1 << 1 | 1 << 2 },
+            flags: 1 << 1,
             reference: REFERENCE,
             domain,
             status: -1,

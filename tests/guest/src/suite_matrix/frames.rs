@@ -8,6 +8,7 @@ use crate::mapping::{self, Granted};
 use crate::page::{self, Content};
 use crate::report;
 use crate::tmem::{self, Code, Handle, Kind};
+use crate::vcpu::MAX_VCPUS;
 
 /// Runs these cases.
 pub fn run() {
@@ -181,20 +182,13 @@ fn granted_frame() {
     if domain::get().platform != Platform::Pvh {
         return;
     }
-    let [_, _, _, granted] = page::of_vcpu(0);
-    for (what, writable) in [("granted", true), ("granted to read", false)] {
-        let mapped = Granted::map(granted, writable);
-        Content::Text.fill(granted, 6);
-        for kind in Kind::ALL {
-            is_refused(what, kind, mapped.frame());
-        }
-        mapped.unmap();
-        check!(
-            true,
-            Content::Text.is_in(granted, 6),
-            "{what}/what was granted is as it was"
-        );
+    // Xen moves the page to where the grant is mapped, so that it is lost to its old place: one that nobody else uses.
+    let [.., granted] = page::of_vcpu(MAX_VCPUS - 1);
+    let mapped = Granted::map(granted);
+    for kind in Kind::ALL {
+        is_refused("granted", kind, mapped.frame());
     }
+    mapped.unmap();
 }
 
 /// The frame can neither be put nor be got into.
