@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
+use crate::packages;
 use crate::places::{self, short};
 use crate::step;
 
@@ -34,6 +35,9 @@ pub struct Options {
 /// # Errors
 /// If it can't be built or run.
 pub fn run(options: &Options) -> Result<bool> {
+    if options.record_instructions {
+        packages::install()?;
+    }
     let program = build()?;
     if options.record_instructions {
         let counts = count(&program)?;
@@ -66,7 +70,6 @@ pub fn run(options: &Options) -> Result<bool> {
 ///
 /// # Errors
 /// Says which operation takes more, and how much.
-#[allow(dead_code, reason = "the tests call it once counts are recorded")]
 pub fn check_instructions() -> Result<()> {
     let file = recorded();
     let known =
@@ -118,10 +121,6 @@ fn build() -> Result<PathBuf> {
 
 /// Instructions of each operation, as callgrind counts them.
 fn count(program: &Path) -> Result<BTreeMap<String, f64>> {
-    ensure!(
-        Command::new("valgrind").arg("--version").output().is_ok(),
-        "valgrind, which counts instructions, is missing: apt-get install valgrind"
-    );
     let operations = step::output(Command::new(program).arg("operations"))?;
     let mut counts = BTreeMap::new();
     for operation in operations.lines() {

@@ -30,6 +30,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("patch", "applies our patches to Xen"),
     ("python3", "Xen's build"),
     ("qemu-system-x86", "boots Xen"),
+    ("valgrind", "counts the engine's instructions"),
     ("xz-utils", "unpacks Xen's source"),
 ];
 

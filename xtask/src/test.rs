@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result, ensure};
 
+use crate::bench;
 use crate::build::{self, Built};
 use crate::dom0::{Host, Visit};
 use crate::fuzz;
@@ -167,6 +168,7 @@ pub fn run() -> Result<bool> {
                 tally.check(result);
             }
         }
+        tally.check(bench::check_instructions());
         boot(&mut tally, &built, |_| true);
     }
     Ok(tally.sum())
