@@ -79,7 +79,7 @@ static bool may_take(void)
  * again: a put that evicts other pages gets their frames, and need not race
  * for them.  Empty between calls.
  */
-#define MAX_KEPT 16
+#define MAX_KEPT 80 /* more than a new pool's structures take at most */
 struct kept {
     unsigned int nr;
     struct page_info *pages[MAX_KEPT];

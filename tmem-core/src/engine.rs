@@ -211,16 +211,21 @@ impl<H: Host> Engine<H> {
         account: H::Account,
         vcpus: u32,
     ) -> Result<Client<H>, Error> {
-        let mut registry = self.registry.lock();
-        registry.reap(&self.host);
-        if let Some(body) = registry.find(id) {
-            return Ok(Client::new(body.hold()));
-        }
-        registry
-            .add(&self.host, || {
+        loop {
+            let mut registry = self.registry.lock();
+            registry.reap(&self.host);
+            if let Some(body) = registry.find(id) {
+                return Ok(Client::new(body.hold()));
+            }
+            let added = registry.add(&self.host, || {
                 Body::new(id, account, vcpus, self.config.compress)
-            })
-            .map_err(no_memory)
+            });
+            drop(registry);
+            match added {
+                Err(Shortage::Memory) if self.relinquish(ROOM) > 0 => {}
+                added => return added.map_err(no_memory),
+            }
+        }
     }
 
     /// The client with that number, if there is one.
