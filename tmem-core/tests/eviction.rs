@@ -193,6 +193,19 @@ fn a_new_pool_evicts_for_its_structures() {
 }
 
 #[test]
+fn new_clients_evict_for_their_records() {
+    let engine = engine(300, false);
+    let one = Guest::new(&engine, 1, 1000, 1);
+    let first = pool(&one, PoolKind::Ephemeral);
+    fill(&one, first, 1000);
+    assert!(engine.host().held() >= 290);
+    // More than are free, and none of them has a pool that would make room.
+    let others: Vec<_> = (2..40).map(|id| Guest::new(&engine, id, 0, 1)).collect();
+    assert!(engine.host().held() <= 300);
+    drop(others);
+}
+
+#[test]
 fn clients_come_and_go_by_hundreds() {
     let engine = engine(100_000, false);
     let quota = Quota::new(1000);
