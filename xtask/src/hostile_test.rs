@@ -20,7 +20,7 @@ pub fn host() -> Host<'static> {
             4,
             "role=attack pools=10000 flood=10000",
         ),
-        guest("attack-pv32", Kind::Pv32, 2, "role=attack pools=10000"),
+        guest("attack-pv32", Kind::Pv32, 2, "role=attack"),
         guest("attack-pvh", Kind::Pvh, 3, "role=attack"),
         guest("attack-compat", Kind::Pvh, 2, "role=attack layout=compat"),
     ]);

@@ -27,7 +27,7 @@ use crate::xen;
 const SCHEDULES: u64 = 600;
 
 /// How long each target is fuzzed.
-const FUZZ_SECONDS: u64 = 10;
+const FUZZ_SECONDS: u64 = 5;
 
 /// Checks and cases so far.
 #[derive(Default)]
