@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The speeds as a picture: bars next to the plain copy, `lz4_flex` and the plain map, with the budgets as marks.
 
+use std::fs;
 use std::path::Path;
 
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result};
 use plotters::prelude::*;
 
 use crate::speed::Speed;
@@ -26,9 +27,14 @@ struct Group {
 /// If it can't be written.
 pub fn draw(speed: &Speed, file: &Path) -> Result<()> {
     let groups = groups(speed);
-    let root = SVGBackend::new(file, (960, 120 + 34 * groups.len() as u32)).into_drawing_area();
-    draw_groups(&groups, &root)
-        .map_err(|error| Error::msg(format!("can't draw the chart: {error}")))
+    let size = (960, 120 + 34 * groups.len() as u32);
+    let mut picture = String::from("<!-- SPDX-License-Identifier: MIT OR Apache-2.0 -->\n");
+    draw_groups(
+        &groups,
+        &SVGBackend::with_string(&mut picture, size).into_drawing_area(),
+    )
+    .map_err(|error| Error::msg(format!("can't draw the chart: {error}")))?;
+    fs::write(file, picture).with_context(|| format!("can't write {}", file.display()))
 }
 
 fn groups(speed: &Speed) -> Vec<Group> {
