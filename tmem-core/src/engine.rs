@@ -211,19 +211,25 @@ impl<H: Host> Engine<H> {
         account: H::Account,
         vcpus: u32,
     ) -> Result<Client<H>, Error> {
-        loop {
+        self.making_room(|| {
             let mut registry = self.registry.lock();
             registry.reap(&self.host);
             if let Some(body) = registry.find(id) {
                 return Ok(Client::new(body.hold()));
             }
-            let added = registry.add(&self.host, || {
+            registry.add(&self.host, || {
                 Body::new(id, account, vcpus, self.config.compress)
-            });
-            drop(registry);
-            match added {
+            })
+        })
+        .map_err(no_memory)
+    }
+
+    /// Makes something, and evicts for it as long as memory is all that it lacks.
+    fn making_room<T>(&self, mut make: impl FnMut() -> Result<T, Shortage>) -> Result<T, Shortage> {
+        loop {
+            match make() {
                 Err(Shortage::Memory) if self.relinquish(ROOM) > 0 => {}
-                added => return added.map_err(no_memory),
+                done => return done,
             }
         }
     }
@@ -280,7 +286,11 @@ impl<H: Host> Engine<H> {
                 if uuid != [u64::MAX; 2] && control.authorised.contains(&Some(uuid)) =>
             {
                 control.uuids[id.get() as usize % POOLS_PER_CLIENT] = uuid;
-                self.registry.lock().join(&self.host, body, uuid)?
+                self.making_room(|| self.registry.lock().join(&self.host, body, uuid))
+                    .map_err(|shortage| match shortage {
+                        Shortage::Full => Error::TooManyPools,
+                        shortage => no_memory(shortage),
+                    })?
             }
             PoolKind::Ephemeral | PoolKind::SharedEphemeral(_) => {
                 self.private_store(body, EPHEMERAL)?
@@ -298,19 +308,12 @@ impl<H: Host> Engine<H> {
     fn private_store(&self, body: &Body<H>, number: usize) -> Result<usize, Error> {
         if body.store(number).is_none() {
             let account = (number == PERSISTENT).then_some(body.account);
-            let store = loop {
-                match Store::create(
-                    &self.host,
-                    number == EPHEMERAL,
-                    self.config.dedup,
-                    account,
-                    body.vcpus,
-                ) {
-                    Ok(store) => break store,
-                    Err(Shortage::Memory) if self.relinquish(ROOM) > 0 => {}
-                    Err(shortage) => return Err(no_memory(shortage)),
-                }
-            };
+            let store = self
+                .making_room(|| {
+                    let ages = number == EPHEMERAL;
+                    Store::create(&self.host, ages, self.config.dedup, account, body.vcpus)
+                })
+                .map_err(no_memory)?;
             body.set_store(number, Counted::new(store));
         }
         Ok(number)

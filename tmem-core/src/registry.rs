@@ -6,7 +6,7 @@ mod check;
 
 use crate::client::{Body, Client, EPHEMERAL, Slot};
 use crate::counted::Counted;
-use crate::engine::{ClientId, Engine, Error, SHARED_POOLS, Uuid};
+use crate::engine::{ClientId, Engine, SHARED_POOLS, Uuid};
 use crate::frame::{Frames, InFrame, Shortage};
 use crate::host::Host;
 use crate::stats::PoolStats;
@@ -147,22 +147,22 @@ impl<H: Host> Registry<H> {
 
     /// Makes the client a user of a shared pool, which is made if there is none of that name; says which of the client's
     /// stores it is. The client's control lock is held.
-    pub(crate) fn join(&mut self, host: &H, body: &Body<H>, uuid: Uuid) -> Result<usize, Error> {
+    pub(crate) fn join(&mut self, host: &H, body: &Body<H>, uuid: Uuid) -> Result<usize, Shortage> {
         let places = || self.shared.iter();
         let number = places()
             .position(|place| place.pool.as_ref().is_some_and(|pool| pool.uuid == uuid))
             .or_else(|| places().position(|place| place.pool.is_none() && place.store.is_some()))
             .or_else(|| places().position(|place| place.pool.is_none()))
-            .ok_or(Error::TooManyPools)?;
+            .ok_or(Shortage::Full)?;
         let place = &mut self.shared[number];
         let Place {
             store: Some(store),
             pool,
         } = place.open(host, uuid)?
         else {
-            return Err(Error::NoMemory);
+            return Err(Shortage::Full);
         };
-        pool.as_mut().ok_or(Error::NoMemory)?.admit(body.id)?;
+        pool.as_mut().ok_or(Shortage::Full)?.admit(body.id)?;
         Ok(body.hold_shared(number, store))
     }
 
@@ -289,13 +289,12 @@ fn oldest<H: Host>(store: &Store<H>, now: u32) -> Option<&Cell<H>> {
 
 impl<H: Host> Place<H> {
     /// Makes a pool here, unless it is there.
-    fn open(&mut self, host: &H, uuid: Uuid) -> Result<&mut Self, Error> {
+    fn open(&mut self, host: &H, uuid: Uuid) -> Result<&mut Self, Shortage> {
         if self.pool.is_some() {
             return Ok(self);
         }
         if self.store.is_none() {
-            let store =
-                Store::create(host, true, false, None, SHARED_CPUS).map_err(|_| Error::NoMemory)?;
+            let store = Store::create(host, true, false, None, SHARED_CPUS)?;
             self.store = Some(Counted::new(store));
         }
         if let Some(store) = &self.store {
@@ -321,14 +320,14 @@ impl<H: Host> Place<H> {
 
 impl Shared {
     /// Adds an id of the client's.
-    fn admit(&mut self, client: ClientId) -> Result<(), Error> {
+    fn admit(&mut self, client: ClientId) -> Result<(), Shortage> {
         let known = |user: &Option<(ClientId, u32)>| user.is_some_and(|user| user.0 == client);
         let users = &self.users;
         let number = users
             .iter()
             .position(known)
             .or_else(|| users.iter().position(Option::is_none))
-            .ok_or(Error::TooManyPools)?;
+            .ok_or(Shortage::Full)?;
         self.users[number].get_or_insert((client, 0)).1 += 1;
         Ok(())
     }

@@ -206,6 +206,23 @@ fn new_clients_evict_for_their_records() {
 }
 
 #[test]
+fn a_new_shared_pool_evicts_for_its_structures() {
+    let engine = engine(300, false);
+    let one = Guest::new(&engine, 1, 1000, 1);
+    let two = Guest::new(&engine, 2, 1000, 1);
+    let first = pool(&one, PoolKind::Ephemeral);
+    fill(&one, first, 1000);
+    let uuid = [1, 2];
+    engine.authorise(&two.client, uuid, true).expect("room");
+    let shared = pool(&two, PoolKind::SharedEphemeral(uuid));
+    let (_, info) = engine
+        .pools(&two.client)
+        .find(|(id, _)| *id == shared)
+        .expect("the pool");
+    assert_eq!(info.kind, PoolKind::SharedEphemeral(uuid));
+}
+
+#[test]
 fn clients_come_and_go_by_hundreds() {
     let engine = engine(100_000, false);
     let quota = Quota::new(1000);
