@@ -7,21 +7,6 @@ shared=efcdab89-6745-2301-1032-547698badcfe
 storms="storm-pv64 storm-pv32 storm-pvh"
 attacks="attack-pv64 attack-pv32 attack-pvh attack-compat"
 
-ok() {
-    echo "ok   $scenario: $1"
-}
-
-fail() {
-    echo "FAIL $scenario: $1"
-}
-
-# expect WHAT COMMAND...: the command succeeds.
-expect() {
-    what=$1
-    shift
-    if said=$("$@" 2>&1); then ok "$what"; else fail "$what: $* says: $said"; fi
-}
-
 # A guest that does not share the victim's processor.
 start_hostile() {
     start_paused "$1"
@@ -53,13 +38,13 @@ at_boot=$(said_by_xen)
 # Dom0 is one busy vCPU among many; it should not wait for all of them.
 xl sched-credit2 -d 0 -w 20000
 
-scenario="a guest alone"
+begin "a guest alone"
 start_paused victim
 xl vcpu-pin victim all 2
 xl unpause victim
 wait_for victim "host: ready"
 
-scenario="storms"
+begin "storms"
 for storm in $storms; do
     start_hostile $storm
 done
@@ -86,7 +71,7 @@ for storm in $storms; do
     expect "$storm saw no fault" sh -c "! grep FAIL /var/log/xen/console/guest-$storm.log"
 done
 
-scenario="the guest beside them"
+begin "the guest beside them"
 # It saw dom0 freeze and thaw it among all; this time it may end.
 tmemctl freeze victim 2> /dev/null
 for try in $(seq 3000); do
@@ -96,7 +81,7 @@ done
 tmemctl thaw victim 2> /dev/null
 finish victim
 
-scenario="attacks"
+begin "attacks"
 lines=$(said_by_xen)
 for attack in $attacks; do
     start $attack
@@ -108,7 +93,7 @@ more=$(($(said_by_xen) - lines))
 echo "Xen's log grew by $more lines"
 expect "senseless calls are no news to Xen" test $more -le 8
 
-scenario="the end"
+begin "the end"
 expect "no domain uses tmem" sh -c 'tmemctl list | grep -q "No domain uses tmem"'
 show xen-log xl dmesg
 expect "Xen found nothing wrong" \
