@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Taking a client's persistent pages along, to a file or another host, one page a call.
 //!
-//! While a client is saved it is as if frozen, even if the administrator thaws it: its pages can go, none comes or changes. So a walk through the store that meets
-//! records from the highest number down misses none (records move down only) and may meet one twice; what goes after it
-//! was met is in the journal, if the save is live.
+//! While a client is saved it is as if frozen, even if the administrator thaws it: its pages can go, none comes or
+//! changes. So a walk through the store that meets records from the highest number down misses none (records move down
+//! only) and may meet one twice; what goes after it was met is in the journal, if the save is live.
 
 use crate::client::{Body, Client, PERSISTENT};
 use crate::engine::{Engine, Error, Oid, PoolId};
@@ -42,7 +42,8 @@ pub(crate) struct Saving {
 }
 
 impl<H: Host> Engine<H> {
-    /// Begins to save a client, which stores no new pages until the end. `live`: it goes on running, and pages that go are recorded.
+    /// Begins to save a client, which stores no new pages until the end. `live`: it goes on running, and pages that go are
+    /// recorded.
     ///
     /// # Errors
     /// `Busy`.
