@@ -207,7 +207,8 @@ static int cf_check cpu_callback(
         break;
     }
 
-    return notifier_from_errno(rc);
+    /* Of no error it would make a stop, and nobody after this heard of the CPU. */
+    return rc ? notifier_from_errno(rc) : NOTIFY_DONE;
 }
 
 static struct notifier_block cpu_nfb = {

@@ -7,7 +7,7 @@ mod machine;
 use std::time::{Duration, Instant};
 
 use common::Chance;
-use machine::{Call, Machine, World};
+use machine::{Call, Machine, Op, World};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -54,10 +54,37 @@ proptest! {
     }
 }
 
+/// Which of all calls [`drive`] makes.
+#[derive(Clone, Copy, Debug)]
+struct Mix {
+    /// Of those that take many pages away at once, one in so many.
+    destroys: u64,
+    /// Those that turn compression on, which takes most of the time then.
+    compresses: bool,
+}
+
+impl Mix {
+    fn draw(self, chance: &mut Chance) -> Call {
+        loop {
+            let call = Call::decode(chance.next().to_le_bytes());
+            let wanted = match call.op {
+                Op::DestroyPool { .. } | Op::DestroyClient => chance.below(self.destroys) == 0,
+                Op::Compress { compress } => self.compresses || !compress,
+                // As much work as all other calls between two of them, or more.
+                Op::Restore => chance.below(64) == 0,
+                _ => true,
+            };
+            if wanted {
+                return call;
+            }
+        }
+    }
+}
+
 /// Drives a machine with random calls; checks the structure at `checks` moments.
-fn drive(machine: &mut Machine, chance: &mut Chance, calls: u64, checks: u64) {
+fn drive(machine: &mut Machine, chance: &mut Chance, mix: Mix, calls: u64, checks: u64) {
     for number in 1..=calls {
-        machine.step(Call::decode(chance.next().to_le_bytes()));
+        machine.step(mix.draw(chance));
         if number % (calls / checks).max(1) == 0 {
             machine.check();
         }
@@ -76,7 +103,11 @@ fn tables_of_many_frames_keep_the_promises() {
             compress: true,
             dedup: false,
         });
-        drive(&mut machine, &mut Chance(5), 150_000, 4);
+        let mix = Mix {
+            destroys: 1,
+            compresses: true,
+        };
+        drive(&mut machine, &mut Chance(5), mix, 150_000, 4);
         machine.end();
     }
 }
@@ -109,15 +140,20 @@ fn soak() {
             objects: 1 + chance.below(size.0) as u16,
             indexes: 1 + chance.below(size.1) as u16,
             vcpus: 1 + chance.below(4) as u32,
-            compress: chance.below(2) == 0,
+            compress: chance.below(8) == 0,
             dedup: chance.below(4) == 0,
+        };
+        let mix = Mix {
+            destroys: [1, 50][chance.below(2) as usize],
+            compresses: world.compress,
         };
         let state = chance.0;
         let mut machine = Machine::new(world);
-        println!("from {state:#x} on: {world:?}");
+        println!("from {state:#x} on: {world:?}, {mix:?}");
         drive(
             &mut machine,
             &mut chance,
+            mix,
             1_000_000.min(operations - done),
             200,
         );

@@ -94,7 +94,7 @@ arrivals="arrival-pv64 arrival-pv32 arrival-pvh"
 for claims in 1 0; do
     cp /etc/xen/xl.conf /tmp/xl.conf
     echo "claim_mode=$claims" >> /etc/xen/xl.conf
-    for arrival in $arrivals; do
+    for arrival in arrival-pv64 arrival-pvh; do
         expect "$arrival is made, claims: $claims" xl create -p /host/$arrival.cfg
         expect "and destroyed" xl destroy $arrival
     done
@@ -155,14 +155,22 @@ for weight in 1 2; do
     finish weight-$weight
 done
 
-begin "destroy under load"
 hammers="hammer-pv64 hammer-pv32 hammer-pvh"
+begin "processors come and go under load"
 for hammer in $hammers; do
     start $hammer
 done
 for hammer in $hammers; do
     wait_for $hammer "host: hammers"
 done
+for round in 1 2 3; do
+    expect "one goes" xen-hptool cpu-offline 1
+    expect "the host has one less" test "$(xl info nr_cpus)" = 1
+    expect "it comes back" xen-hptool cpu-online 1
+    expect "the host has it" test "$(xl info nr_cpus)" = 2
+done
+
+begin "destroy under load"
 for hammer in $hammers; do
     expect "$hammer is paused" xl pause $hammer
     expect "and goes on" xl unpause $hammer

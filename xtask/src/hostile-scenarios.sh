@@ -35,9 +35,6 @@ steer() {
 
 at_boot=$(said_by_xen)
 
-# Dom0 is one busy vCPU among many; it should not wait for all of them.
-xl sched-credit2 -d 0 -w 20000
-
 begin "a guest alone"
 start_paused victim
 xl vcpu-pin victim all 2

@@ -21,7 +21,6 @@ use crate::places::{self, short};
 use crate::qemu::{Boot, Machine};
 use crate::races;
 use crate::step;
-use crate::xen;
 
 /// In how many orders of steps each race is tried.
 const SCHEDULES: u64 = 600;
@@ -56,6 +55,12 @@ impl Tally {
         self.failed += 1;
         step::note(&format!("FAIL {problem}"));
         self.problems.push(problem);
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.problems.extend(other.problems);
     }
 
     /// Counts a guest's cases, and that it ran to its end.
@@ -121,57 +126,57 @@ pub fn run() -> Result<bool> {
         "fmt",
         &["fmt", "--all", "--check"],
     ));
-    tally.check(cargo(
-        "look for lint",
-        "clippy",
-        &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
-    ));
-    tally.check(cargo(
-        "look for lint in the races",
-        "clippy-races",
-        &[
-            "clippy",
-            "--package=tmem-core",
-            "--features=shuttle",
-            "--test=races",
-            "--",
-            "-D",
-            "warnings",
-        ],
-    ));
     tally.check(licences::check_files());
     tally.check(licences::check_linked());
     if let Some(built) = tally.check(build::everything()) {
-        let report = tally.check(library_check::check(&built.library.archive));
-        if let Some(report) = report {
-            step::note(&format!("library: {report}"));
-        }
-        tally.check(xen::check_without_tmem());
-        // After the build, as the layouts are held against the headers of the Xen that it unpacked.
-        let tested = cargo(
-            "run the crates' tests",
-            "cargo-test",
-            &["test", "--workspace"],
-        );
-        tally.cargo_test()?;
-        tally.check(tested);
-        tally.check(races::run(SCHEDULES, 1));
-        if let Some(fuzzed) = tally.check(fuzz::run(FUZZ_SECONDS)) {
-            for result in fuzzed {
-                tally.check(result);
-            }
-        }
-        tally.check(bench::check_instructions());
-        boot(&mut tally, &built, |_| true);
+        // Together: neither keeps all processors busy.
+        let (crates, machines) = thread::scope(|scope| {
+            let machines = scope.spawn(|| boot(&built, |_| true));
+            (
+                check_crates(&built),
+                machines.join().expect("booting does not panic"),
+            )
+        });
+        tally.add(crates?);
+        tally.add(machines);
     }
     Ok(tally.sum())
+}
+
+/// All that needs no hypervisor. It comes after the build, as layouts are held against the headers of the Xen that it
+/// unpacked.
+fn check_crates(built: &Built) -> Result<Tally> {
+    let mut tally = Tally::default();
+    if let Some(report) = tally.check(library_check::check(&built.library.archive)) {
+        step::note(&format!("library: {report}"));
+    }
+    let lint = ["--", "-D", "warnings"];
+    tally.check(cargo(
+        "look for lint",
+        "clippy",
+        &[&["clippy", "--workspace", "--all-targets"], &lint[..]].concat(),
+    ));
+    let races = ["--package=tmem-core", "--features=shuttle", "--test=races"];
+    tally.check(cargo(
+        "look for lint in the races",
+        "clippy-races",
+        &[&["clippy"], &races[..], &lint].concat(),
+    ));
+    let tested = cargo(
+        "run the crates' tests",
+        "cargo-test",
+        &["test", "--workspace"],
+    );
+    tally.cargo_test()?;
+    tally.check(tested);
+    tally.check(races::run(SCHEDULES, 1));
+    if let Some(fuzzed) = tally.check(fuzz::run(FUZZ_SECONDS)) {
+        for result in fuzzed {
+            tally.check(result);
+        }
+    }
+    tally.check(bench::check_instructions());
+    Ok(tally)
 }
 
 /// Boots one of the machines with what is built; whether all passed.
@@ -186,9 +191,8 @@ pub fn boot_one(name: &str) -> Result<bool> {
         ALONE.map(|(alone, _)| alone).join(", "),
         names.join(", ")
     );
-    let mut tally = Tally::default();
-    boot(&mut tally, &build::everything()?, |machine| machine == name);
-    Ok(tally.sum())
+    let built = build::everything()?;
+    Ok(boot(&built, |machine| machine == name).sum())
 }
 
 fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
@@ -214,7 +218,8 @@ fn hosts() -> Vec<Host<'static>> {
 }
 
 /// Boots those machines in QEMU, several at once, and counts what their guests say.
-fn boot(tally: &mut Tally, built: &Built, wanted: impl Fn(&str) -> bool) {
+fn boot(built: &Built, wanted: impl Fn(&str) -> bool) -> Tally {
+    let mut tally = Tally::default();
     let visit = |host: &Host<'static>| {
         let what = format!("boot {}, {} MiB, and its guests", host.name, host.memory);
         (host.name, built.dom0.visit(&what, built, host))
@@ -256,6 +261,7 @@ fn boot(tally: &mut Tally, built: &Built, wanted: impl Fn(&str) -> bool) {
             tally.check(nothing_leaked(&visit).context(name));
         }
     }
+    tally
 }
 
 /// The test guest as a PV dom0, with nothing between it and the hypervisor, and little memory for both.

@@ -142,6 +142,42 @@ pub fn yield_now() {
     unsafe { call(SCHED_OP, [0, 0, 0, 0]) };
 }
 
+/// `struct vcpu_runstate_info` of Xen's `public/vcpu.h`.
+#[repr(C)]
+#[derive(Default)]
+struct RunState {
+    state: i32,
+    /// When that began, in nanoseconds of Xen's system time.
+    since: u64,
+    times: [u64; 4],
+}
+
+/// `struct sched_poll` of Xen's `public/sched.h`.
+#[repr(C)]
+struct Poll {
+    ports: usize,
+    count: u32,
+    /// In nanoseconds of Xen's system time.
+    timeout: u64,
+}
+
+/// Leaves the processor to others for a millisecond or two; `vcpu` is the caller's number.
+pub fn nap(vcpu: usize) {
+    // The first sleep may end at once, but with it a new state begins, from which the second counts.
+    for _ in 0..2 {
+        let mut running = RunState::default();
+        // SAFETY: Xen writes the structure, which is as large as Xen's.
+        unsafe { call(VCPU_OP, [4, vcpu, (&raw mut running) as usize, 0]) };
+        let poll = Poll {
+            ports: 0,
+            count: 0,
+            timeout: running.since + 1_000_000,
+        };
+        // SAFETY: Xen reads the structure.
+        unsafe { call(SCHED_OP, [3, (&raw const poll) as usize, 0, 0]) };
+    }
+}
+
 /// Why a domain ends.
 #[derive(Clone, Copy)]
 #[repr(u32)]

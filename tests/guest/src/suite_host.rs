@@ -80,7 +80,7 @@ pub fn wait_for_dom0(pool: i32, stage: &str) {
     let put = || {
         let code = handle.put(page);
         handle.flush_page();
-        hypercall::yield_now();
+        hypercall::nap(0);
         code
     };
     say!("host: {stage}");

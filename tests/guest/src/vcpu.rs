@@ -70,7 +70,7 @@ pub extern "C" fn secondary(number: usize) -> ! {
     let mut seen = 0;
     loop {
         while ROUND.load(Ordering::Acquire) == seen {
-            hypercall::yield_now();
+            hypercall::nap(number);
         }
         seen += 1;
         // SAFETY: `on_all` stored the address of a `Work`.
@@ -98,7 +98,7 @@ pub fn on_all(work: Work) {
             "a vCPU hangs: {} of {others} others finished in {waited} s",
             DONE.load(Ordering::Acquire)
         );
-        hypercall::yield_now();
+        hypercall::nap(0);
     }
 }
 

@@ -825,7 +825,6 @@ impl Machine {
     }
 
     fn save_end(&mut self, who: usize) {
-        let there = self.persistent(who);
         let guest = self.guests[who].as_mut().expect("a guest");
         let Some(mut saving) = guest.saving.take() else {
             assert_eq!(
@@ -834,6 +833,8 @@ impl Machine {
             );
             return;
         };
+        let there = self.persistent(who);
+        let guest = self.guests[who].as_ref().expect("a guest");
         let mut torn = false;
         loop {
             match self.engine.save_next_invalidated(&guest.client) {
