@@ -15,7 +15,7 @@ use crate::build::Built;
 use crate::guest::{Guest, Outcome};
 use crate::packages;
 use crate::places;
-use crate::qemu::{Boot, Machine};
+use crate::qemu::{Boot, Hardware, Machine};
 use crate::stamp::Inputs;
 use crate::step::{self, Step, output};
 use crate::xen;
@@ -96,6 +96,7 @@ pub struct Host<'a> {
     /// The host's memory in MiB, of which dom0 takes 384.
     pub memory: u32,
     pub cpus: u32,
+    pub hardware: Hardware,
     /// Added to Xen's command line.
     pub options: &'a str,
     /// What it runs.
@@ -130,6 +131,7 @@ impl<'a> Host<'a> {
             name,
             memory,
             cpus: 2,
+            hardware: Hardware::Plain,
             options: "tmem=1",
             hypervisor: Hypervisor::Tmem,
             script,
@@ -236,6 +238,7 @@ impl Dom0 {
             name: host.name,
             memory: host.memory,
             cpus: host.cpus,
+            hardware: host.hardware,
             xen: &hypervisor,
             options: &format!("dom0_mem=384M,max:384M dom0_max_vcpus=1 {}", host.options),
             modules: &modules,

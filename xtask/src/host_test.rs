@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::dom0::{Host, Hypervisor, Visit};
 use crate::guest::{Guest, Kind};
+use crate::qemu::Hardware;
 
 /// What the administrator does.
 const SCENARIOS: &str = include_str!("host-scenarios.sh");
@@ -18,6 +19,7 @@ pub fn scenarios() -> Host<'static> {
         name: "steered-host",
         memory: 576,
         cpus: 2,
+        hardware: Hardware::Nested,
         // Xen would say a line for each frame that a walker may not have.
         options: "tmem=1 guest_loglvl=warning",
         hypervisor: Hypervisor::Tmem,
@@ -33,6 +35,7 @@ pub fn refusals() -> [Host<'static>; 3] {
         name,
         memory: 512,
         cpus: 1,
+        hardware: Hardware::Plain,
         options,
         hypervisor,
         guests,

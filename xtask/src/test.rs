@@ -18,7 +18,7 @@ use crate::hostile_test;
 use crate::library_check;
 use crate::licences;
 use crate::places::{self, short};
-use crate::qemu::{Boot, Machine};
+use crate::qemu::{Boot, Hardware, Machine};
 use crate::races;
 use crate::step;
 use crate::xen;
@@ -181,9 +181,9 @@ pub fn run() -> Result<bool> {
 pub fn boot_one(name: &str) -> Result<bool> {
     let names: Vec<_> = hosts().iter().map(|host| host.name).collect();
     ensure!(
-        names.contains(&name) || ALONE.iter().any(|(alone, _)| *alone == name),
+        names.contains(&name) || ALONE.iter().any(|alone| alone.name == name),
         "there is no machine {name}; there are {} and {}",
-        ALONE.map(|(alone, _)| alone).join(", "),
+        ALONE.map(|alone| alone.name).join(", "),
         names.join(", ")
     );
     let mut tally = Tally::default();
@@ -199,8 +199,34 @@ fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Machines with nothing but Xen and the test guest, and their CPUs.
-const ALONE: [(&str, u32); 2] = [("alone-1", 1), ("alone-2", 2)];
+/// A machine with nothing but Xen and the test guest.
+struct Alone {
+    name: &'static str,
+    kind: Kind,
+    cpus: u32,
+    suites: &'static str,
+}
+
+const ALONE: [Alone; 3] = [
+    Alone {
+        name: "alone-1",
+        kind: Kind::Pv64,
+        cpus: 1,
+        suites: "all",
+    },
+    Alone {
+        name: "alone-2",
+        kind: Kind::Pv64,
+        cpus: 2,
+        suites: "all",
+    },
+    Alone {
+        name: "alone-pvh",
+        kind: Kind::Pvh,
+        cpus: 1,
+        suites: "matrix+figures",
+    },
+];
 
 fn hosts() -> Vec<Host<'static>> {
     let mut hosts = vec![
@@ -229,20 +255,17 @@ fn boot(tally: &mut Tally, built: &Built, wanted: impl Fn(&str) -> bool) {
             .collect();
         let alone: Vec<_> = ALONE
             .into_iter()
-            .filter(|(name, _)| wanted(name))
-            .map(|(name, vcpus)| (vcpus, alone(built, name, vcpus)))
+            .filter(|alone| wanted(alone.name))
+            .map(|alone| (alone.name, alone.boot(built)))
             .collect();
         let mut hosts: Vec<_> = short.iter().map(visit).collect();
         let long = long.into_iter();
         hosts.extend(long.map(|host| host.join().expect("booting does not panic")));
         (alone, hosts)
     });
-    for (vcpus, boot) in alone {
+    for (name, boot) in alone {
         if let Some(boot) = tally.check(boot) {
-            tally.guest(
-                &format!("pv64 as dom0, {vcpus} vCPU"),
-                &Outcome::read(&boot.console),
-            );
+            tally.guest(name, &Outcome::read(&boot.console));
         }
     }
     for (name, visit) in hosts {
@@ -258,19 +281,29 @@ fn boot(tally: &mut Tally, built: &Built, wanted: impl Fn(&str) -> bool) {
     }
 }
 
-/// The test guest as a PV dom0, with nothing between it and the hypervisor, and little memory for both.
-fn alone(built: &Built, name: &str, vcpus: u32) -> Result<Boot> {
-    Machine {
-        name,
-        memory: 384,
-        cpus: vcpus,
-        xen: &built.xen.image,
-        options: &format!("tmem=1 dom0_mem=64M,max:128M dom0_max_vcpus={vcpus}"),
-        modules: &[(&built.kernels.wide, "")],
-        end: None,
-        limit: Duration::from_mins(4),
+impl Alone {
+    /// The test guest as dom0, with nothing between it and the hypervisor, and little memory for both.
+    fn boot(&self, built: &Built) -> Result<Boot> {
+        let (hardware, kind, option) = match self.kind {
+            Kind::Pvh => (Hardware::Iommu, "PVH", "dom0=pvh"),
+            Kind::Pv64 | Kind::Pv32 => (Hardware::Plain, "PV", ""),
+        };
+        let cpus = self.cpus;
+        Machine {
+            name: self.name,
+            memory: 384,
+            cpus,
+            hardware,
+            xen: &built.xen.image,
+            options: &format!("tmem=1 dom0_mem=64M,max:128M dom0_max_vcpus={cpus} {option}"),
+            modules: &[(&built.kernels.wide, &format!("suite={}", self.suites))],
+            end: None,
+            limit: Duration::from_mins(4),
+        }
+        .boot(&format!(
+            "boot the test guest as a {kind} dom0 on {cpus} vCPU"
+        ))
     }
-    .boot(&format!("boot the test guest as dom0 on {vcpus} vCPU"))
 }
 
 /// A host whose memory nobody fills: the ABI and the data.
