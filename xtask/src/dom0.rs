@@ -52,6 +52,7 @@ const PROGRAMS: &[&str] = &[
     "xen-init-dom0",
     "xenconsole",
     "xenconsoled",
+    "xenpaging",
     "xenstored",
     "xl",
 ];
@@ -85,6 +86,8 @@ pub enum Hypervisor {
     Tmem,
     /// Ours, with a security policy to enforce, and the stricter one in `/host/strict`.
     Guarded,
+    /// Ours, with what `xenpaging` takes.
+    Paging,
     /// With `CONFIG_TMEM` off.
     Plain,
 }
@@ -198,7 +201,10 @@ impl Dom0 {
         fs::copy(&kernels.wide, home.join("wide")).context("the test guest's kernel")?;
         fs::copy(&kernels.narrow, home.join("narrow")).context("the test guest's kernel")?;
         fs::create_dir(tree.join("bin"))?;
-        fs::copy(&built.tmemctl, tree.join("bin/tmemctl")).context("the administrator's tool")?;
+        fs::copy(&built.tmemctl.program, tree.join("bin/tmemctl"))
+            .context("the administrator's tool")?;
+        fs::copy(&built.tmemctl.frame_type, tree.join("bin/frame_type"))
+            .context("the tests' tool")?;
         for (number, guest) in (1..).zip(&host.guests) {
             fs::write(
                 home.join(format!("{}.cfg", guest.name)),
@@ -208,7 +214,7 @@ impl Dom0 {
         fs::write(home.join("script"), &host.script)?;
         let policies = match host.hypervisor {
             Hypervisor::Guarded => Some(xen::policies()?),
-            Hypervisor::Tmem | Hypervisor::Plain => None,
+            Hypervisor::Tmem | Hypervisor::Paging | Hypervisor::Plain => None,
         };
         if let Some(policies) = &policies {
             fs::copy(&policies.strict, home.join("strict"))?;
@@ -224,6 +230,7 @@ impl Dom0 {
 
         let hypervisor = match host.hypervisor {
             Hypervisor::Plain => xen::check_without_tmem()?,
+            Hypervisor::Paging => xen::build_with_paging(&built.library.object)?,
             Hypervisor::Tmem | Hypervisor::Guarded => built.xen.image.clone(),
         };
         let mut modules = vec![

@@ -169,7 +169,7 @@ pub fn run() -> Result<bool> {
             }
         }
         tally.check(bench::check_instructions());
-        boot(&mut tally, &built, |_| true);
+        boot(&mut tally, &built, hosts(), |_| true);
     }
     Ok(tally.sum())
 }
@@ -179,7 +179,9 @@ pub fn run() -> Result<bool> {
 /// # Errors
 /// If there is no such machine, or the build fails.
 pub fn boot_one(name: &str) -> Result<bool> {
-    let names: Vec<_> = hosts().iter().map(|host| host.name).collect();
+    let mut hosts = hosts();
+    hosts.push(host_test::paging());
+    let names: Vec<_> = hosts.iter().map(|host| host.name).collect();
     ensure!(
         names.contains(&name) || ALONE.iter().any(|alone| alone.name == name),
         "there is no machine {name}; there are {} and {}",
@@ -187,7 +189,9 @@ pub fn boot_one(name: &str) -> Result<bool> {
         names.join(", ")
     );
     let mut tally = Tally::default();
-    boot(&mut tally, &build::everything()?, |machine| machine == name);
+    boot(&mut tally, &build::everything()?, hosts, |machine| {
+        machine == name
+    });
     Ok(tally.sum())
 }
 
@@ -234,18 +238,24 @@ fn hosts() -> Vec<Host<'static>> {
         crowded_host(),
         host_test::scenarios(),
         hostile_test::host(),
+        host_test::nested(),
     ];
     hosts.extend(host_test::refusals());
     hosts
 }
 
 /// Boots those machines in QEMU, several at once, and counts what their guests say.
-fn boot(tally: &mut Tally, built: &Built, wanted: impl Fn(&str) -> bool) {
+fn boot(
+    tally: &mut Tally,
+    built: &Built,
+    hosts: Vec<Host<'static>>,
+    wanted: impl Fn(&str) -> bool,
+) {
     let visit = |host: &Host<'static>| {
         let what = format!("boot {}, {} MiB, and its guests", host.name, host.memory);
         (host.name, built.dom0.visit(&what, built, host))
     };
-    let hosts = hosts().into_iter().filter(|host| wanted(host.name));
+    let hosts = hosts.into_iter().filter(|host| wanted(host.name));
     // Those with one processor have little to do: one after the other, beside the rest.
     let (short, long): (Vec<_>, Vec<_>) = hosts.partition(|host| host.cpus == 1);
     let (alone, hosts) = thread::scope(|scope| {

@@ -7,7 +7,8 @@ use crate::page::{self, Content};
 use crate::report;
 use crate::tmem::{self, Code, Handle, Kind};
 
-const FAULT: Code = Code::of(Errno::Fault);
+/// What tmem says of a frame that it can't read or write.
+pub const FAULT: Code = Code::of(Errno::Fault);
 
 macro_rules! check {
     ($expected:expr, $got:expr, $($name:tt)*) => {
