@@ -20,13 +20,14 @@ use crate::stamp::Inputs;
 use crate::step::{self, Step, output};
 use crate::xen;
 
-/// What dom0 is made of, besides a kernel.
+/// What dom0 is made of, besides a kernel; and what its pager is linked with.
 const PACKAGES: &[&str] = &[
     "busybox-static",
     "libc6",
     "libgcc-s1",
     "liblzma5",
     "libuuid1",
+    "libxen-dev",
     "libxencall1",
     "libxendevicemodel1",
     "libxenevtchn1",
@@ -52,7 +53,6 @@ const PROGRAMS: &[&str] = &[
     "xen-init-dom0",
     "xenconsole",
     "xenconsoled",
-    "xenpaging",
     "xenstored",
     "xl",
 ];
@@ -219,6 +219,11 @@ impl Dom0 {
         if let Some(policies) = &policies {
             fs::copy(&policies.strict, home.join("strict"))?;
             fs::copy(&policies.lenient, home.join("lenient"))?;
+        }
+
+        if host.hypervisor == Hypervisor::Paging {
+            let pager = xen::build_pager(&places::build("dom0/unpacked/usr"))?;
+            fs::copy(pager, tree.join("bin/xenpaging"))?;
         }
 
         // The kernel takes one archive after the other as a single file system.

@@ -50,6 +50,48 @@ pub fn build_with_paging(object: &Path) -> Result<PathBuf> {
     Ok(build_around(object, "xen-paging", "paging", &config)?.join("xen"))
 }
 
+/// Builds the pager for it, with the headers and libraries of Debian's `libxen-dev` in `home`. Debian's own does not say of
+/// which version its answers are: Xen drops them, and the guest waits forever.
+///
+/// # Errors
+/// If it does not compile.
+pub fn build_pager(home: &Path) -> Result<PathBuf> {
+    const ANSWER: &str = "    vm_event_response_t rsp;\n";
+    let source = source()?.join("tools/xenpaging");
+    let main = fs::read_to_string(source.join("xenpaging.c"))?;
+    ensure!(
+        main.matches(ANSWER).count() == 1,
+        "xenpaging.c has no answer to say the version of"
+    );
+    let main = main.replace(
+        ANSWER,
+        "    vm_event_response_t rsp = { .version = VM_EVENT_INTERFACE_VERSION };\n",
+    );
+    let patched = places::build("xen/xenpaging.c");
+    fs::write(&patched, main)?;
+    let pager = places::build("xen/xenpaging");
+    let libraries = home.join("lib/x86_64-linux-gnu");
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-O2", "-D__XEN_TOOLS__", "-o"])
+        .arg(&pager)
+        .arg(patched)
+        .args(["file_ops.c", "pagein.c", "policy_default.c"].map(|name| source.join(name)))
+        .args(["-iquote".as_ref(), source.as_os_str()])
+        .arg("-I")
+        .arg(home.join("include"))
+        .arg("-L")
+        .arg(&libraries)
+        .arg(format!("-Wl,-rpath-link={}", libraries.display()))
+        .args(["-lxenctrl", "-lxenevtchn", "-lxenstore", "-lxentoollog"]);
+    step::run(
+        "build the pager",
+        "xenpaging",
+        &mut gcc,
+        "Its source is Xen's.",
+    )?;
+    Ok(pager)
+}
+
 /// What we add to Xen's own configuration.
 fn ours() -> Result<String> {
     fs::read_to_string(places::root().join("xen-patches/config")).context("xen-patches/config")

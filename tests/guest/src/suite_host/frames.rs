@@ -22,11 +22,24 @@ pub fn run() {
         Content::Mixed.fill(page, 6);
         say!("host: frame {what} {}", page.frame());
     }
-    wait_for_dom0(Kind::Ephemeral.new_pool(), "ready");
+    let pool = Kind::Ephemeral.new_pool();
+    wait_for_dom0(pool, "ready");
     for (what, page) in frames {
         for kind in Kind::ALL {
             frame::is_not_written(what, kind, page.frame());
         }
+        let [_, target, ..] = page::of_vcpu(0);
+        let handle = Handle::new(pool, 1, 1);
+        check!(
+            (Code::DONE, Code::DONE),
+            (handle.put(page), handle.get(target)),
+            "{what}/put and get"
+        );
+        check!(
+            true,
+            Content::Mixed.is_in(target, 6),
+            "{what}/what was put is whole"
+        );
         check!(
             true,
             Content::Mixed.is_in(page, 6),
