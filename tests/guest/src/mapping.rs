@@ -160,6 +160,7 @@ impl Granted {
 /// A page of a domain that is there for nothing else, mapped as dom0 maps other domains' memory (a PVH dom0).
 pub struct Foreign {
     owner: u16,
+    frame: u64,
 }
 
 impl Foreign {
@@ -198,18 +199,21 @@ impl Foreign {
             (code, error) == (0, 0),
             "another domain's page is not mapped: {code}, {error}"
         );
-        Self { owner }
+        Self {
+            owner,
+            frame: FOREIGN,
+        }
     }
 
     /// The guest frame that it is mapped at.
     pub fn frame(&self) -> u64 {
-        FOREIGN
+        self.frame
     }
 
     /// The page there.
     pub fn page(&self) -> &Page {
         // SAFETY: it is mapped as long as this value is there, and nobody else knows of it.
-        unsafe { page::at_frame(FOREIGN) }
+        unsafe { page::at_frame(self.frame) }
     }
 
     /// Ends that, and the domain.
@@ -224,7 +228,7 @@ impl Foreign {
         }
         let frame = RemoveFromPhysmap {
             domain: DOMID_SELF,
-            frame: FOREIGN as usize,
+            frame: self.frame as usize,
         };
         // SAFETY: Xen reads the structure; nobody uses the mapping.
         let code = unsafe { call(MEMORY_OP, [15, (&raw const frame) as usize, 0, 0]) };
