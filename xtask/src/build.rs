@@ -2,7 +2,6 @@
 //! Everything that boots.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::thread;
 
 use anyhow::Result;
@@ -11,7 +10,7 @@ use crate::dom0::Dom0;
 use crate::packages;
 use crate::places::short;
 use crate::step;
-use crate::tmemctl;
+use crate::tmemctl::{self, Tools};
 use crate::toolchain::{self, Kernels, Library};
 use crate::xen::{self, Xen};
 
@@ -23,8 +22,8 @@ pub struct Built {
     /// The test guest's kernels.
     pub kernels: Kernels,
     pub dom0: Dom0,
-    /// The administrator's tool.
-    pub tmemctl: PathBuf,
+    /// What dom0 steers tmem with.
+    pub tmemctl: Tools,
 }
 
 /// Builds all of it, or takes what is there.
@@ -58,7 +57,7 @@ impl fmt::Display for Built {
         writeln!(f, "Xen with tmem  {}", short(&self.xen.compressed))?;
         writeln!(f, "  its symbols  {}", short(&self.xen.symbols))?;
         writeln!(f, "  its library  {}", short(&self.library.object))?;
-        writeln!(f, "tmemctl        {}", short(&self.tmemctl))?;
+        writeln!(f, "tmemctl        {}", short(&self.tmemctl.program))?;
         write!(f, "test guest     {}", short(&self.kernels.wide))
     }
 }

@@ -15,18 +15,19 @@ use crate::build::Built;
 use crate::guest::{Guest, Outcome};
 use crate::packages;
 use crate::places;
-use crate::qemu::{Boot, Machine};
+use crate::qemu::{Boot, Hardware, Machine};
 use crate::stamp::Inputs;
 use crate::step::{self, Step, output};
 use crate::xen;
 
-/// What dom0 is made of, besides a kernel.
+/// What dom0 is made of, besides a kernel; and what its pager is linked with.
 const PACKAGES: &[&str] = &[
     "busybox-static",
     "libc6",
     "libgcc-s1",
     "liblzma5",
     "libuuid1",
+    "libxen-dev",
     "libxencall1",
     "libxendevicemodel1",
     "libxenevtchn1",
@@ -85,6 +86,8 @@ pub enum Hypervisor {
     Tmem,
     /// Ours, with a security policy to enforce, and the stricter one in `/host/strict`.
     Guarded,
+    /// Ours, with what `xenpaging` takes.
+    Paging,
     /// With `CONFIG_TMEM` off.
     Plain,
 }
@@ -96,6 +99,7 @@ pub struct Host<'a> {
     /// The host's memory in MiB, of which dom0 takes 384.
     pub memory: u32,
     pub cpus: u32,
+    pub hardware: Hardware,
     /// Added to Xen's command line.
     pub options: &'a str,
     /// What it runs.
@@ -130,6 +134,7 @@ impl<'a> Host<'a> {
             name,
             memory,
             cpus: 2,
+            hardware: Hardware::Plain,
             options: "tmem=1",
             hypervisor: Hypervisor::Tmem,
             script,
@@ -196,7 +201,10 @@ impl Dom0 {
         fs::copy(&kernels.wide, home.join("wide")).context("the test guest's kernel")?;
         fs::copy(&kernels.narrow, home.join("narrow")).context("the test guest's kernel")?;
         fs::create_dir(tree.join("bin"))?;
-        fs::copy(&built.tmemctl, tree.join("bin/tmemctl")).context("the administrator's tool")?;
+        fs::copy(&built.tmemctl.program, tree.join("bin/tmemctl"))
+            .context("the administrator's tool")?;
+        fs::copy(&built.tmemctl.frame_type, tree.join("bin/frame_type"))
+            .context("the tests' tool")?;
         for (number, guest) in (1..).zip(&host.guests) {
             fs::write(
                 home.join(format!("{}.cfg", guest.name)),
@@ -206,11 +214,16 @@ impl Dom0 {
         fs::write(home.join("script"), &host.script)?;
         let policies = match host.hypervisor {
             Hypervisor::Guarded => Some(xen::policies()?),
-            Hypervisor::Tmem | Hypervisor::Plain => None,
+            Hypervisor::Tmem | Hypervisor::Paging | Hypervisor::Plain => None,
         };
         if let Some(policies) = &policies {
             fs::copy(&policies.strict, home.join("strict"))?;
             fs::copy(&policies.lenient, home.join("lenient"))?;
+        }
+
+        if host.hypervisor == Hypervisor::Paging {
+            let pager = xen::build_pager(&places::build("dom0/unpacked/usr"))?;
+            fs::copy(pager, tree.join("bin/xenpaging"))?;
         }
 
         // The kernel takes one archive after the other as a single file system.
@@ -222,6 +235,7 @@ impl Dom0 {
 
         let hypervisor = match host.hypervisor {
             Hypervisor::Plain => xen::check_without_tmem()?,
+            Hypervisor::Paging => xen::build_with_paging(&built.library.object)?,
             Hypervisor::Tmem | Hypervisor::Guarded => built.xen.image.clone(),
         };
         let mut modules = vec![
@@ -236,6 +250,7 @@ impl Dom0 {
             name: host.name,
             memory: host.memory,
             cpus: host.cpus,
+            hardware: host.hardware,
             xen: &hypervisor,
             options: &format!("dom0_mem=384M,max:384M dom0_max_vcpus=1 {}", host.options),
             modules: &modules,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::dom0::{Host, Hypervisor, Visit};
 use crate::guest::{Guest, Kind};
+use crate::qemu::Hardware;
 
 /// What the administrator does.
 const SCENARIOS: &str = include_str!("host-scenarios.sh");
@@ -18,6 +19,7 @@ pub fn scenarios() -> Host<'static> {
         name: "steered-host",
         memory: 576,
         cpus: 2,
+        hardware: Hardware::Plain,
         // Xen would say a line for each frame that a walker may not have.
         options: "tmem=1 guest_loglvl=warning",
         hypervisor: Hypervisor::Tmem,
@@ -29,43 +31,59 @@ pub fn scenarios() -> Host<'static> {
 
 /// Hosts where guests or the administrator get no tmem: each refusal is one that they understand.
 pub fn refusals() -> [Host<'static>; 3] {
-    let host = |name, hypervisor, options, guests, script: &str| Host {
-        name,
-        memory: 512,
-        cpus: 1,
-        options,
-        hypervisor,
-        guests,
-        script: script.to_owned(),
-        limit: Duration::from_mins(15),
-    };
     let without = |kind, error| player("without", kind, &format!("without error={error}"));
     [
-        host(
-            "guarded-host",
-            Hypervisor::Guarded,
-            "tmem=1 flask=enforcing xsm=flask",
-            vec![
+        Host {
+            options: "tmem=1 flask=enforcing xsm=flask",
+            guests: vec![
                 player("user", Kind::Pv64, "look"),
                 without(Kind::Pvh, EACCES),
             ],
-            GUARDED,
-        ),
-        host(
-            "off-host",
-            Hypervisor::Tmem,
-            "tmem=0",
-            vec![without(Kind::Pv32, ENODEV)],
-            OFF,
-        ),
-        host(
-            "plain-host",
-            Hypervisor::Plain,
-            "tmem=1",
-            vec![without(Kind::Pv64, ENOSYS)],
-            PLAIN,
-        ),
+            ..small("guarded-host", Hypervisor::Guarded, GUARDED)
+        },
+        Host {
+            options: "tmem=0",
+            guests: vec![without(Kind::Pv32, ENODEV)],
+            ..small("off-host", Hypervisor::Tmem, OFF)
+        },
+        Host {
+            guests: vec![without(Kind::Pv64, ENOSYS)],
+            ..small("plain-host", Hypervisor::Plain, PLAIN)
+        },
     ]
+}
+
+/// A host where dom0 changes the type of a guest's frames, as device models do: some types take nested paging.
+pub fn nested() -> Host<'static> {
+    Host {
+        hardware: Hardware::Nested,
+        guests: vec![player("frames", Kind::Pvh, "frames")],
+        ..small("nested-host", Hypervisor::Tmem, FRAMES)
+    }
+}
+
+/// A host that pages a guest out. No part of `cargo xtask test`, as its Xen is another build.
+pub fn paging() -> Host<'static> {
+    Host {
+        hardware: Hardware::Nested,
+        guests: vec![player("paged", Kind::Pvh, "paged")],
+        ..small("paging-host", Hypervisor::Paging, PAGING)
+    }
+}
+
+/// A host for a scenario or two.
+fn small(name: &'static str, hypervisor: Hypervisor, script: &str) -> Host<'static> {
+    Host {
+        name,
+        memory: 512,
+        cpus: 1,
+        hardware: Hardware::Plain,
+        options: "tmem=1",
+        hypervisor,
+        guests: Vec::new(),
+        script: script.to_owned(),
+        limit: Duration::from_mins(15),
+    }
 }
 
 /// Xen's error numbers, for guests that get nothing else.
@@ -86,6 +104,42 @@ finish without
 begin "a policy that allows it again"
 expect "it is loaded" flask-loadpolicy /host/lenient
 expect "dom0 administers" tmemctl list
+"#;
+
+const FRAMES: &str = r#"
+begin "frames whose type a device model changes"
+start frames
+wait_for frames "host: ready"
+for type in read-only served; do
+    frame=$(sed -n "s/^host: frame $type \([0-9]*\).*/\1/p" /var/log/xen/console/guest-frames.log)
+    expect "frame $frame becomes $type" frame_type "$(xl domid frames)" $type "$frame"
+done
+go frames
+finish frames
+"#;
+
+const PAGING: &str = r#"
+begin "a guest that is paged out"
+start paged
+wait_for paged "host: ready"
+id=$(xl domid paged)
+# MiB that the guest has.
+memory() {
+    xl list paged | awk 'NR == 2 { print $3 }'
+}
+before=$(memory)
+# The pager begins in the middle of the guest's memory; these 8 MiB hold the frames that the guest tries.
+target=$((before - 8))
+xenstore-write "/local/domain/$id/memory/target-tot_pages" $((target * 1024))
+xenpaging -v -d "$id" -f /tmp/pages > /tmp/pager 2>&1 &
+for try in $(seq 100); do
+    test "$(memory)" -gt $target || break
+    sleep 0.2
+done
+expect "the guest is paged out, from $before MiB to $target MiB" test "$(memory)" -le $target
+go paged
+finish paged
+show pager tail -n 20 /tmp/pager
 "#;
 
 const OFF: &str = r#"

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::dom0::{Host, Hypervisor};
 use crate::guest::{Guest, Kind};
+use crate::qemu::Hardware;
 
 /// What the administrator does meanwhile.
 const SCENARIOS: &str = include_str!("hostile-scenarios.sh");
@@ -29,6 +30,7 @@ pub fn host() -> Host<'static> {
         hypervisor: Hypervisor::Tmem,
         memory: 768,
         cpus: 3,
+        hardware: Hardware::Plain,
         options: "tmem=1 loglvl=warning guest_loglvl=none/warning dom0_vcpus_pin",
         guests,
         script: SCENARIOS.to_owned(),

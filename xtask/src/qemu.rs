@@ -13,6 +13,35 @@ use anyhow::{Context, Result, bail};
 use crate::places;
 use crate::step::{self, Step};
 
+/// What a machine has besides processors that Xen runs PVH guests on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hardware {
+    /// Nothing: Xen shadows PVH guests' page tables.
+    Plain,
+    /// Nested paging.
+    Nested,
+    /// Nested paging and an IOMMU: what a PVH dom0 takes.
+    Iommu,
+}
+
+impl Hardware {
+    /// As QEMU wants it.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain => &["-cpu", "qemu64,+svm,+rdrand"],
+            Self::Nested => &["-cpu", "qemu64,+svm,+npt,+rdrand"],
+            Self::Iommu => &[
+                "-cpu",
+                "qemu64,+svm,+npt,+rdrand",
+                "-machine",
+                "q35",
+                "-device",
+                "amd-iommu",
+            ],
+        }
+    }
+}
+
 /// A machine to start, and when it is done.
 pub struct Machine<'a> {
     /// Names the log.
@@ -21,6 +50,7 @@ pub struct Machine<'a> {
     pub memory: u32,
     /// Processors.
     pub cpus: u32,
+    pub hardware: Hardware,
     /// The hypervisor.
     pub xen: &'a Path,
     /// Added to Xen's command line.
@@ -142,7 +172,8 @@ impl Machine<'_> {
         }
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.current_dir(&folder)
-            .args(["-accel", "tcg", "-cpu", "qemu64,+svm,+rdrand"])
+            .args(["-accel", "tcg"])
+            .args(self.hardware.arguments())
             .args(["-display", "none", "-nodefaults", "-no-reboot"])
             .args(["-serial", "stdio", "-monitor", "none"])
             .args(["-m", &self.memory.to_string()])

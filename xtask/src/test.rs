@@ -18,7 +18,7 @@ use crate::hostile_test;
 use crate::library_check;
 use crate::licences;
 use crate::places::{self, short};
-use crate::qemu::{Boot, Machine};
+use crate::qemu::{Boot, Hardware, Machine};
 use crate::races;
 use crate::step;
 
@@ -131,7 +131,7 @@ pub fn run() -> Result<bool> {
     if let Some(built) = tally.check(build::everything()) {
         // Together: neither keeps all processors busy.
         let (crates, machines) = thread::scope(|scope| {
-            let machines = scope.spawn(|| boot(&built, |_| true));
+            let machines = scope.spawn(|| boot(&built, hosts(), |_| true));
             (
                 check_crates(&built),
                 machines.join().expect("booting does not panic"),
@@ -184,15 +184,17 @@ fn check_crates(built: &Built) -> Result<Tally> {
 /// # Errors
 /// If there is no such machine, or the build fails.
 pub fn boot_one(name: &str) -> Result<bool> {
-    let names: Vec<_> = hosts().iter().map(|host| host.name).collect();
+    let mut hosts = hosts();
+    hosts.push(host_test::paging());
+    let names: Vec<_> = hosts.iter().map(|host| host.name).collect();
     ensure!(
-        names.contains(&name) || ALONE.iter().any(|(alone, _)| *alone == name),
+        names.contains(&name) || ALONE.iter().any(|alone| alone.name == name),
         "there is no machine {name}; there are {} and {}",
-        ALONE.map(|(alone, _)| alone).join(", "),
+        ALONE.map(|alone| alone.name).join(", "),
         names.join(", ")
     );
     let built = build::everything()?;
-    Ok(boot(&built, |machine| machine == name).sum())
+    Ok(boot(&built, hosts, |machine| machine == name).sum())
 }
 
 fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
@@ -203,8 +205,34 @@ fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Machines with nothing but Xen and the test guest, and their CPUs.
-const ALONE: [(&str, u32); 2] = [("alone-1", 1), ("alone-2", 2)];
+/// A machine with nothing but Xen and the test guest.
+struct Alone {
+    name: &'static str,
+    kind: Kind,
+    cpus: u32,
+    suites: &'static str,
+}
+
+const ALONE: [Alone; 3] = [
+    Alone {
+        name: "alone-1",
+        kind: Kind::Pv64,
+        cpus: 1,
+        suites: "all",
+    },
+    Alone {
+        name: "alone-2",
+        kind: Kind::Pv64,
+        cpus: 2,
+        suites: "all",
+    },
+    Alone {
+        name: "alone-pvh",
+        kind: Kind::Pvh,
+        cpus: 1,
+        suites: "matrix+figures",
+    },
+];
 
 fn hosts() -> Vec<Host<'static>> {
     let mut hosts = vec![
@@ -212,19 +240,20 @@ fn hosts() -> Vec<Host<'static>> {
         crowded_host(),
         host_test::scenarios(),
         hostile_test::host(),
+        host_test::nested(),
     ];
     hosts.extend(host_test::refusals());
     hosts
 }
 
 /// Boots those machines in QEMU, several at once, and counts what their guests say.
-fn boot(built: &Built, wanted: impl Fn(&str) -> bool) -> Tally {
+fn boot(built: &Built, hosts: Vec<Host<'static>>, wanted: impl Fn(&str) -> bool) -> Tally {
     let mut tally = Tally::default();
     let visit = |host: &Host<'static>| {
         let what = format!("boot {}, {} MiB, and its guests", host.name, host.memory);
         (host.name, built.dom0.visit(&what, built, host))
     };
-    let hosts = hosts().into_iter().filter(|host| wanted(host.name));
+    let hosts = hosts.into_iter().filter(|host| wanted(host.name));
     // Those with one processor have little to do: one after the other, beside the rest.
     let (short, long): (Vec<_>, Vec<_>) = hosts.partition(|host| host.cpus == 1);
     let (alone, hosts) = thread::scope(|scope| {
@@ -234,20 +263,17 @@ fn boot(built: &Built, wanted: impl Fn(&str) -> bool) -> Tally {
             .collect();
         let alone: Vec<_> = ALONE
             .into_iter()
-            .filter(|(name, _)| wanted(name))
-            .map(|(name, vcpus)| (vcpus, alone(built, name, vcpus)))
+            .filter(|alone| wanted(alone.name))
+            .map(|alone| (alone.name, alone.boot(built)))
             .collect();
         let mut hosts: Vec<_> = short.iter().map(visit).collect();
         let long = long.into_iter();
         hosts.extend(long.map(|host| host.join().expect("booting does not panic")));
         (alone, hosts)
     });
-    for (vcpus, boot) in alone {
+    for (name, boot) in alone {
         if let Some(boot) = tally.check(boot) {
-            tally.guest(
-                &format!("pv64 as dom0, {vcpus} vCPU"),
-                &Outcome::read(&boot.console),
-            );
+            tally.guest(name, &Outcome::read(&boot.console));
         }
     }
     for (name, visit) in hosts {
@@ -264,19 +290,29 @@ fn boot(built: &Built, wanted: impl Fn(&str) -> bool) -> Tally {
     tally
 }
 
-/// The test guest as a PV dom0, with nothing between it and the hypervisor, and little memory for both.
-fn alone(built: &Built, name: &str, vcpus: u32) -> Result<Boot> {
-    Machine {
-        name,
-        memory: 384,
-        cpus: vcpus,
-        xen: &built.xen.image,
-        options: &format!("tmem=1 dom0_mem=64M,max:128M dom0_max_vcpus={vcpus}"),
-        modules: &[(&built.kernels.wide, "")],
-        end: None,
-        limit: Duration::from_mins(4),
+impl Alone {
+    /// The test guest as dom0, with nothing between it and the hypervisor, and little memory for both.
+    fn boot(&self, built: &Built) -> Result<Boot> {
+        let (hardware, kind, option) = match self.kind {
+            Kind::Pvh => (Hardware::Iommu, "PVH", "dom0=pvh"),
+            Kind::Pv64 | Kind::Pv32 => (Hardware::Plain, "PV", ""),
+        };
+        let cpus = self.cpus;
+        Machine {
+            name: self.name,
+            memory: 384,
+            cpus,
+            hardware,
+            xen: &built.xen.image,
+            options: &format!("tmem=1 dom0_mem=64M,max:128M dom0_max_vcpus={cpus} {option}"),
+            modules: &[(&built.kernels.wide, &format!("suite={}", self.suites))],
+            end: None,
+            limit: Duration::from_mins(4),
+        }
+        .boot(&format!(
+            "boot the test guest as a {kind} dom0 on {cpus} vCPU"
+        ))
     }
-    .boot(&format!("boot the test guest as dom0 on {vcpus} vCPU"))
 }
 
 /// A host whose memory nobody fills: the ABI and the data.

@@ -13,11 +13,19 @@ use crate::step::{self, output};
 /// Its own libraries in it, it runs on any dom0.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds all that into `build/tmemctl/`; where the program is.
+/// Where programs for dom0 are.
+pub struct Tools {
+    /// The administrator's.
+    pub program: PathBuf,
+    /// What tests change frames' types with: not for installing.
+    pub frame_type: PathBuf,
+}
+
+/// Builds all that into `build/tmemctl/`.
 ///
 /// # Errors
 /// If it does not compile.
-pub fn build() -> Result<PathBuf> {
+pub fn build() -> Result<Tools> {
     let home = places::build("target/tmemctl");
     let mut cargo = Command::new("cargo");
     cargo
@@ -29,6 +37,7 @@ pub fn build() -> Result<PathBuf> {
             "-Ctarget-feature=+crt-static -Cstrip=debuginfo",
         )
         .args(["build", "--release", "--package", "tmemctl"])
+        .args(["--bins", "--example", "frame_type"])
         .args(["--target", TARGET]);
     step::run(
         "build tmemctl",
@@ -40,7 +49,8 @@ pub fn build() -> Result<PathBuf> {
     let completions = folder.join("completions");
     fs::create_dir_all(&completions)?;
     let program = folder.join("tmemctl");
-    fs::copy(home.join(TARGET).join("release/tmemctl"), &program)?;
+    let built = home.join(TARGET).join("release");
+    fs::copy(built.join("tmemctl"), &program)?;
     output(
         Command::new(&program)
             .arg("manual")
@@ -54,5 +64,8 @@ pub fn build() -> Result<PathBuf> {
         let script = output(Command::new(&program).args(["completions", shell]))?;
         fs::write(completions.join(file), script)?;
     }
-    Ok(program)
+    Ok(Tools {
+        program,
+        frame_type: built.join("examples/frame_type"),
+    })
 }

@@ -30,35 +30,99 @@ pub struct Xen {
 /// # Errors
 /// If the source can't be had, a patch does not apply or something does not compile.
 pub fn build(object: &Path) -> Result<Xen> {
-    let source = source()?;
-    let home = places::build("xen/tmem");
+    let home = build_around(object, "xen", "tmem", &ours()?)?;
     let xen = Xen {
         compressed: places::build("xen.gz"),
         image: home.join("xen"),
         symbols: home.join("xen-syms"),
     };
+    copy_changed(&home.join("xen.gz"), &xen.compressed)?;
+    Ok(xen)
+}
+
+/// Builds the same with what `xenpaging` takes: Xen's developers do not support that, so it is for tests only. Returns
+/// that Xen.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with_paging(object: &Path) -> Result<PathBuf> {
+    let config = ours()? + "CONFIG_UNSUPPORTED=y\nCONFIG_MEM_PAGING=y\n";
+    Ok(build_around(object, "xen-paging", "paging", &config)?.join("xen"))
+}
+
+/// Builds the pager for it, with the headers and libraries of Debian's `libxen-dev` in `home`. Debian's own does not say of
+/// which version its answers are: Xen drops them, and the guest waits forever.
+///
+/// # Errors
+/// If it does not compile.
+pub fn build_pager(home: &Path) -> Result<PathBuf> {
+    const ANSWER: &str = "    vm_event_response_t rsp;\n";
+    let source = source()?.join("tools/xenpaging");
+    let main = fs::read_to_string(source.join("xenpaging.c"))?;
+    ensure!(
+        main.matches(ANSWER).count() == 1,
+        "xenpaging.c has no answer to say the version of"
+    );
+    let main = main.replace(
+        ANSWER,
+        "    vm_event_response_t rsp = { .version = VM_EVENT_INTERFACE_VERSION };\n",
+    );
+    let patched = places::build("xen/xenpaging.c");
+    fs::write(&patched, main)?;
+    let pager = places::build("xen/xenpaging");
+    let libraries = home.join("lib/x86_64-linux-gnu");
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-O2", "-D__XEN_TOOLS__", "-o"])
+        .arg(&pager)
+        .arg(patched)
+        .args(["file_ops.c", "pagein.c", "policy_default.c"].map(|name| source.join(name)))
+        .args(["-iquote".as_ref(), source.as_os_str()])
+        .arg("-I")
+        .arg(home.join("include"))
+        .arg("-L")
+        .arg(&libraries)
+        .arg(format!("-Wl,-rpath-link={}", libraries.display()))
+        .args(["-lxenctrl", "-lxenevtchn", "-lxenstore", "-lxentoollog"]);
+    step::run(
+        "build the pager",
+        "xenpaging",
+        &mut gcc,
+        "Its source is Xen's.",
+    )?;
+    Ok(pager)
+}
+
+/// What we add to Xen's own configuration.
+fn ours() -> Result<String> {
+    fs::read_to_string(places::root().join("xen-patches/config")).context("xen-patches/config")
+}
+
+/// Builds a hypervisor around the Rust library in `object`, in a folder of its own, which it returns.
+fn build_around(object: &Path, name: &str, folder: &str, config: &str) -> Result<PathBuf> {
+    let source = source()?;
+    let home = places::build("xen").join(folder);
+    let what = format!("build Xen in build/xen/{folder}");
     let stamp = tree_inputs()?
-        .files(&places::root().join("xen-patches/config"))?
+        .value(config)
         .files(&places::root().join("c-glue"))?
         .files(&library_header()?)?
         .files(object)?
-        .stamp("xen");
-    if stamp.is_fresh() && xen.compressed.exists() && xen.image.exists() {
-        step::reuse("build Xen");
-        return Ok(xen);
+        .stamp(name);
+    if stamp.is_fresh() && home.join("xen").exists() {
+        step::reuse(&what);
+        return Ok(home);
     }
-    configure(&source, &home, true)?;
+    configure(&source, &home, name, config)?;
     fs::create_dir_all(home.join("common/tmem"))?;
     copy_changed(object, &home.join("common/tmem/tmem-rs.o"))?;
     step::run(
-        "build Xen",
-        "xen",
+        &what,
+        name,
         make(&source, &home).arg("build"),
         "The C is in c-glue/ and xen-patches/; what the library lacks is in tmem-xen-shim/.",
     )?;
-    fs::copy(home.join("xen.gz"), &xen.compressed)?;
     stamp.set()?;
-    Ok(xen)
+    Ok(home)
 }
 
 /// Checks that with `CONFIG_TMEM` off the patched Xen builds and holds nothing of tmem. Returns that Xen.
@@ -75,7 +139,7 @@ pub fn check_without_tmem() -> Result<PathBuf> {
     if stamp.is_fresh() && image.exists() {
         return Ok(image);
     }
-    configure(&source, &home, false)?;
+    configure(&source, &home, "xen-plain", "")?;
     step::run(
         "build Xen with CONFIG_TMEM off",
         "xen-plain",
@@ -237,14 +301,9 @@ fn patch(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the configuration: Xen's default for x86-64, and ours if `tmem` is to be in.
-fn configure(source: &Path, home: &Path, tmem: bool) -> Result<()> {
-    let ours = places::root().join("xen-patches/config");
-    let stamp = tree_inputs()?.value(tmem).stamp(if tmem {
-        "xen-config"
-    } else {
-        "xen-plain-config"
-    });
+/// Makes the configuration of the build `name`: Xen's default for x86-64, and what is added.
+fn configure(source: &Path, home: &Path, name: &str, added: &str) -> Result<()> {
+    let stamp = tree_inputs()?.value(added).stamp(&format!("{name}-config"));
     if stamp.is_fresh() && home.join(".config").exists() {
         return Ok(());
     }
@@ -252,18 +311,18 @@ fn configure(source: &Path, home: &Path, tmem: bool) -> Result<()> {
     let advice = "The configuration is xen-patches/config.";
     step::run(
         "configure Xen",
-        "xen-defconfig",
+        &format!("{name}-defconfig"),
         make(source, home).arg("defconfig"),
         advice,
     )?;
-    if tmem {
+    if !added.is_empty() {
         let config = home.join(".config");
         let mut text = fs::read_to_string(&config)?;
-        text.push_str(&fs::read_to_string(&ours).context("xen-patches/config")?);
+        text.push_str(added);
         fs::write(&config, text)?;
         step::run(
             "configure Xen with tmem",
-            "xen-config",
+            &format!("{name}-config"),
             make(source, home).arg("olddefconfig"),
             advice,
         )?;

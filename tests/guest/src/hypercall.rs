@@ -14,6 +14,7 @@ const SCHED_OP: usize = 29;
 const EVENT_CHANNEL_OP: usize = 32;
 const HVM_OP: usize = 34;
 const SYSCTL: usize = 35;
+const DOMCTL: usize = 36;
 
 /// `tmem_op` with the 64-bit layout at `argument`, which may be any address at all: refusing bad ones is Xen's part.
 pub fn tmem(argument: u64) -> i64 {
@@ -89,6 +90,23 @@ pub fn populate(frames: &mut [usize]) -> i64 {
     }
 }
 
+/// Gives another domain, a PV one, a page (dom0); its machine frame.
+pub fn populate_other(domain: u16) -> Option<usize> {
+    let mut frame = 0_usize;
+    let reservation = Reservation {
+        domain,
+        ..Reservation::of((&raw mut frame) as usize, 1)
+    };
+    // SAFETY: Xen reads the structure and writes the frame's number.
+    let pages = unsafe {
+        call(
+            MEMORY_OP,
+            [0, (&raw const reservation).cast::<u8>() as usize, 0, 0],
+        )
+    };
+    (pages == 1).then_some(frame)
+}
+
 /// Frames that the domain has, and frames that it may have.
 pub fn reservation() -> (i64, i64) {
     let domain = DOMID_SELF;
@@ -103,6 +121,66 @@ pub fn reservation() -> (i64, i64) {
 pub fn sysctl(request: &mut [u64; 17]) -> i64 {
     // SAFETY: Xen reads and writes the structure, which is as large as Xen's.
     unsafe { call(SYSCTL, [request.as_mut_ptr() as usize, 0, 0, 0]) }
+}
+
+/// `struct xen_domctl` of Xen's `public/domctl.h`; the words after the domain are the command's own.
+#[repr(C)]
+struct Domctl {
+    command: u32,
+    version: u32,
+    domain: u16,
+    pad: [u16; 3],
+    words: [u32; 32],
+}
+
+impl Domctl {
+    const CREATE: u32 = 1;
+    const DESTROY: u32 = 2;
+    const LIMIT: u32 = 11;
+
+    /// What dom0 asks for a domain; the domain that Xen names.
+    fn submit(command: u32, domain: u16, words: [u32; 32]) -> u16 {
+        let mut request = Self {
+            command,
+            version: 0x15,
+            domain,
+            pad: [0; 3],
+            words,
+        };
+        // SAFETY: Xen reads and writes the structure, which is as large as Xen's.
+        let code = unsafe { call(DOMCTL, [(&raw mut request) as usize, 0, 0, 0]) };
+        assert!(code == 0, "domctl {command}: {code}");
+        request.domain
+    }
+}
+
+/// Makes a domain without vCPUs, which may have a page or a few (dom0).
+///
+/// # Panics
+/// If Xen does not let us.
+pub fn create_domain() -> u16 {
+    // By their places in `struct xen_domctl_createdomain`; all else is zero.
+    const MAX_VCPUS: usize = 7;
+    const MAX_GRANT_FRAMES: usize = 9;
+    const GRANT_VERSION: usize = 11;
+    const LIMIT_KIB: u32 = 64;
+    let mut words = [0; 32];
+    for place in [MAX_VCPUS, MAX_GRANT_FRAMES, GRANT_VERSION] {
+        words[place] = 1;
+    }
+    let domain = Domctl::submit(Domctl::CREATE, 0, words);
+    let mut words = [0; 32];
+    words[0] = LIMIT_KIB;
+    Domctl::submit(Domctl::LIMIT, domain, words);
+    domain
+}
+
+/// Ends another domain (dom0).
+///
+/// # Panics
+/// If Xen does not let us.
+pub fn destroy_domain(domain: u16) {
+    Domctl::submit(Domctl::DESTROY, domain, [0; 32]);
 }
 
 /// The host's highest machine frame.

@@ -22,6 +22,7 @@
 mod arch;
 mod console;
 mod domain;
+mod frame;
 mod hypercall;
 mod mapping;
 mod page;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a guest asks of Xen to reach frames: page tables, descriptor tables, grants.
+//! What a guest asks of Xen to reach frames: page tables, descriptor tables, grants, other domains' memory.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arch::{self, call};
 use crate::domain::{self, Platform};
 use crate::hypercall;
-use crate::page::Page;
+use crate::page::{self, Page};
 
 const MMU_UPDATE: usize = 1;
 const SET_GDT: usize = 2;
@@ -50,6 +50,7 @@ pub fn set_descriptor_table(frame: Option<u64>) -> bool {
 /// Guest frames where there is no memory.
 const GRANT_TABLE: u64 = 0xe0000;
 const GRANTED: u64 = 0xe0001;
+const FOREIGN: u64 = 0xe0002;
 
 /// The grant that is used here: the first few are the toolstack's.
 const REFERENCE: u32 = 20;
@@ -153,6 +154,86 @@ impl Granted {
             "the grant is not unmapped: {code}, {}",
             unmap.status
         );
+    }
+}
+
+/// A page of a domain that is there for nothing else, mapped as dom0 maps other domains' memory (a PVH dom0).
+pub struct Foreign {
+    owner: u16,
+    frame: u64,
+}
+
+impl Foreign {
+    /// Makes the domain and maps its page.
+    ///
+    /// # Panics
+    /// If Xen does not let us.
+    pub fn map() -> Self {
+        #[repr(C)]
+        struct AddToPhysmapBatch {
+            domain: u16,
+            space: u16,
+            size: u16,
+            foreign_domain: u16,
+            indices: usize,
+            frames: usize,
+            errors: usize,
+        }
+        const FOREIGN_SPACE: u16 = 4;
+        let owner = hypercall::create_domain();
+        let index = hypercall::populate_other(owner).expect("a page for another domain");
+        let frame = FOREIGN as usize;
+        let mut error = -1_i32;
+        let batch = AddToPhysmapBatch {
+            domain: DOMID_SELF,
+            space: FOREIGN_SPACE,
+            size: 1,
+            foreign_domain: owner,
+            indices: (&raw const index) as usize,
+            frames: (&raw const frame) as usize,
+            errors: (&raw mut error) as usize,
+        };
+        // SAFETY: Xen reads the structure and what it points to, writes the error, and maps the page where there is nothing.
+        let code = unsafe { call(MEMORY_OP, [23, (&raw const batch) as usize, 0, 0]) };
+        assert!(
+            (code, error) == (0, 0),
+            "another domain's page is not mapped: {code}, {error}"
+        );
+        Self {
+            owner,
+            frame: FOREIGN,
+        }
+    }
+
+    /// The guest frame that it is mapped at.
+    pub fn frame(&self) -> u64 {
+        self.frame
+    }
+
+    /// The page there.
+    pub fn page(&self) -> &Page {
+        // SAFETY: it is mapped as long as this value is there, and nobody else knows of it.
+        unsafe { page::at_frame(self.frame) }
+    }
+
+    /// Ends that, and the domain.
+    ///
+    /// # Panics
+    /// If Xen does not let us.
+    pub fn unmap(self) {
+        #[repr(C)]
+        struct RemoveFromPhysmap {
+            domain: u16,
+            frame: usize,
+        }
+        let frame = RemoveFromPhysmap {
+            domain: DOMID_SELF,
+            frame: self.frame as usize,
+        };
+        // SAFETY: Xen reads the structure; nobody uses the mapping.
+        let code = unsafe { call(MEMORY_OP, [15, (&raw const frame) as usize, 0, 0]) };
+        assert!(code == 0, "another domain's page is not unmapped: {code}");
+        hypercall::destroy_domain(self.owner);
     }
 }
 

@@ -29,6 +29,15 @@ pub fn of_vcpu(number: usize) -> &'static [Page; PAGES_PER_VCPU] {
     &PAGES[number]
 }
 
+/// The page at a guest frame of a PVH domain's: memory below 4 GiB is mapped one to one.
+///
+/// # Safety
+/// There must be memory, which nothing else in this kernel uses.
+pub unsafe fn at_frame(frame: u64) -> &'static Page {
+    // SAFETY: the caller's promise; all bytes are a page.
+    unsafe { &*((frame << 12) as *const Page) }
+}
+
 impl Page {
     /// Its address.
     pub fn address(&self) -> u64 {

@@ -4,6 +4,7 @@
 //! A guest tells the script how far it is by a line `host: ...` on its console. The script tells a guest to go on by freezing and
 //! thawing its tmem: a put of a new page is refused then.
 
+mod frames;
 mod walk;
 
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -54,6 +55,8 @@ pub fn run() {
         Some("hoard") => hoard(),
         Some("sleep") => sleep(),
         Some("walk") => walk::run(),
+        Some("frames") => frames::run(),
+        Some("paged") => frames::paged(),
         Some("without") => without(),
         Some(role) => panic!("there is no role {role}"),
     }

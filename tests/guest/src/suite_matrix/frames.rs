@@ -3,8 +3,9 @@
 
 use super::{FAULT, bad_frame, check};
 use crate::domain::{self, Platform};
+use crate::frame::{is_not_written, is_refused};
 use crate::hypercall;
-use crate::mapping::{self, Granted};
+use crate::mapping::{self, Foreign, Granted};
 use crate::page::{self, Content};
 use crate::report;
 use crate::tmem::{self, Code, Handle, Kind};
@@ -17,6 +18,7 @@ pub fn run() {
     }
     frames_that_xen_uses();
     granted_frame();
+    foreign_frame();
     ballooned_frame();
 }
 
@@ -130,21 +132,6 @@ fn frames_that_xen_uses() {
     );
 }
 
-/// The frame can be put and not be got into.
-fn is_not_written(what: &str, kind: Kind, frame: u64) {
-    let [_, target, ..] = page::of_vcpu(0);
-    let pool = kind.new_pool();
-    let handle = Handle::new(pool, 1, 1);
-    check!(Code::DONE, handle.put_frame(frame), "{what}/{kind:?}/put");
-    check!(
-        Code::DONE,
-        handle.get(target),
-        "{what}/{kind:?}/get of what was put"
-    );
-    is_not_got_into(what, kind, handle, frame);
-    tmem::destroy_pool(pool);
-}
-
 /// A frame that was the guest's until it gave it back.
 fn ballooned_frame() {
     let frame = page::SPARE.frame();
@@ -175,33 +162,22 @@ fn granted_frame() {
     mapped.unmap();
 }
 
-/// The frame can neither be put nor be got into.
-fn is_refused(what: &str, kind: Kind, frame: u64) {
-    let pool = kind.new_pool();
-    let handle = Handle::new(pool, 1, 1);
-    check!(FAULT, handle.put_frame(frame), "{what}/{kind:?}/put");
-    is_not_got_into(what, kind, handle, frame);
-    tmem::destroy_pool(pool);
-}
-
-/// The frame can't be got into, and the page that was to go there stays.
-fn is_not_got_into(what: &str, kind: Kind, handle: Handle, frame: u64) {
-    let [page, target, ..] = page::of_vcpu(0);
-    Content::Text.fill(page, 5);
-    check!(Code::DONE, handle.put(page), "{what}/{kind:?}/put to get");
-    check!(
-        FAULT,
-        handle.get_frame(frame),
-        "{what}/{kind:?}/get into it"
-    );
-    check!(
-        Code::DONE,
-        handle.get(target),
-        "{what}/{kind:?}/the page stayed"
-    );
+/// A guest frame behind which there is a page of another domain, as only a PVH dom0 can have it.
+fn foreign_frame() {
+    let domain = domain::get();
+    if domain.platform != Platform::Pvh || !domain.initial {
+        return;
+    }
+    let mapped = Foreign::map();
+    let page = mapped.page();
+    Content::Mixed.fill(page, 4);
+    for kind in Kind::ALL {
+        is_refused("foreign", kind, mapped.frame());
+    }
     check!(
         true,
-        Content::Text.is_in(target, 5),
-        "{what}/{kind:?}/the page stayed whole"
+        Content::Mixed.is_in(page, 4),
+        "foreign/nothing was written to it"
     );
+    mapped.unmap();
 }
