@@ -437,10 +437,9 @@ impl<H: Host> Engine<H> {
             if body.slot(pool) != slot {
                 return Err(Error::NoPool);
             }
-            let found = shard
-                .get(&cx, name, to, take)
-                .map_err(|BadFrame| Error::BadFrame)?;
+            let found = shard.get(&cx, name, to, take);
             shard.stats.add(name.object.pool, Count::Get);
+            let found = found.map_err(|BadFrame| Error::BadFrame)?;
             if found && take {
                 shard.tidy(&cx);
             }

@@ -7,7 +7,7 @@ use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 
 use hypercall_abi::sysctl::SysctlOp;
@@ -266,10 +266,16 @@ unsafe extern "C" fn tmem_host_copy_to_caller(
     }
 }
 
-// There is always something more urgent.
+/// Whether there is always something more urgent, as at first, or never.
+pub fn preempt(always: bool) {
+    PREEMPT.store(always, Ordering::Relaxed);
+}
+
+static PREEMPT: AtomicBool = AtomicBool::new(true);
+
 #[unsafe(no_mangle)]
 extern "C" fn tmem_host_preempt() -> bool {
-    true
+    PREEMPT.load(Ordering::Relaxed)
 }
 
 #[unsafe(no_mangle)]
