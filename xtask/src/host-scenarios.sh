@@ -94,10 +94,8 @@ arrivals="arrival-pv64 arrival-pv32 arrival-pvh"
 for claims in 1 0; do
     cp /etc/xen/xl.conf /tmp/xl.conf
     echo "claim_mode=$claims" >> /etc/xen/xl.conf
-    for arrival in arrival-pv64 arrival-pvh; do
-        expect "$arrival is made, claims: $claims" xl create -p /host/$arrival.cfg
-        expect "and destroyed" xl destroy $arrival
-    done
+    expect "a guest is made, claims: $claims" xl create -p /host/arrival-pv64.cfg
+    expect "and destroyed" xl destroy arrival-pv64
     cp /tmp/xl.conf /etc/xen/xl.conf
 done
 for arrival in $arrivals; do
