@@ -72,6 +72,10 @@ const MODULES: &[&str] = &[
 
 const INIT: &str = include_str!("dom0-init.sh");
 
+/// What Xen is told of dom0, and that an idle processor takes any work. By default it leaves to others a vCPU that ran
+/// there until it had the least credit there is, which takes an emulator to happen; if they are idle too it runs no more.
+const OPTIONS: &str = "dom0_mem=384M,max:384M dom0_max_vcpus=1 sched_credit2_migrate_resist=0";
+
 /// What boots as dom0.
 pub struct Dom0 {
     kernel: PathBuf,
@@ -237,7 +241,7 @@ impl Dom0 {
             memory: host.memory,
             cpus: host.cpus,
             xen: &hypervisor,
-            options: &format!("dom0_mem=384M,max:384M dom0_max_vcpus=1 {}", host.options),
+            options: &format!("{OPTIONS} {}", host.options),
             modules: &modules,
             end: Some("Entering ACPI S5"),
             limit: host.limit,
