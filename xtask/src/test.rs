@@ -278,6 +278,16 @@ fn roomy_host() -> Host<'static> {
     let mut rounds = every_kind("suite=matrix+data+smp balloon=16 rounds=2000");
     let compat = "layout=compat suite=matrix+data balloon=16";
     rounds.push(vec![Guest::new("pvh-compat", Kind::Pvh, 1, compat)]);
+    // Their firmware and devices take long enough: fewer pages than the others.
+    rounds.push(vec![
+        Guest::new(
+            "hvm",
+            Kind::Hvm,
+            1,
+            "suite=matrix+data balloon=16 pages=200",
+        ),
+        Guest::new("hvm-compat", Kind::Hvm, 1, &format!("{compat} pages=200")),
+    ]);
     Host::in_rounds("roomy-host", 1024, rounds)
 }
 
