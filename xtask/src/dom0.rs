@@ -12,7 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::build::Built;
-use crate::guest::{Guest, Outcome};
+use crate::device_model;
+use crate::guest::{Guest, Kind, Outcome};
 use crate::packages;
 use crate::places;
 use crate::qemu::{Boot, Hardware, Machine};
@@ -73,10 +74,16 @@ const MODULES: &[&str] = &[
 
 const INIT: &str = include_str!("dom0-init.sh");
 
+/// What Xen is told of dom0, and that an idle processor takes any work. By default it leaves to others a vCPU that ran
+/// there until it had the least credit there is, which takes an emulator to happen; if they are idle too it runs no more.
+const OPTIONS: &str = "dom0_mem=384M,max:384M dom0_max_vcpus=1 sched_credit2_migrate_resist=0";
+
 /// What boots as dom0.
 pub struct Dom0 {
     kernel: PathBuf,
     files: PathBuf,
+    /// Added for HVM guests: four times as large as `files`.
+    device_model: PathBuf,
 }
 
 /// Which Xen a host runs.
@@ -165,24 +172,34 @@ impl Dom0 {
         let dom0 = Self {
             kernel: places::build("dom0/kernel"),
             files: places::build("dom0/files.cpio"),
+            device_model: places::build("dom0/device-model.cpio"),
         };
         let stamp = Inputs::default()
             .value((PACKAGES, PROGRAMS, LOADED_LATER, MODULES, INIT))
+            .value((device_model::PACKAGES, device_model::FILES))
             .stamp("dom0");
-        if stamp.is_fresh() && dom0.kernel.exists() && dom0.files.exists() {
+        let parts = [&dom0.kernel, &dom0.files, &dom0.device_model];
+        if stamp.is_fresh() && parts.iter().all(|part| part.exists()) {
             step::reuse("build dom0");
             return Ok(dom0);
         }
         let packages = places::build("dom0/unpacked");
-        let mut names: Vec<String> = PACKAGES.iter().map(ToString::to_string).collect();
+        let mut names: Vec<String> = PACKAGES
+            .iter()
+            .chain(device_model::PACKAGES)
+            .map(ToString::to_string)
+            .collect();
         names.push(packages::stands_for("linux-image-amd64")?);
         packages::unpack(&names, &packages)?;
 
         let step = Step::begin("build dom0");
         unpack_kernel(&packages, &dom0.kernel)?;
         let tree = places::build("dom0/tree");
-        assemble(&packages, &tree)?;
+        let libraries = assemble(&packages, &tree)?;
         archive(&tree, &dom0.files)?;
+        let tree = places::build("dom0/device-model");
+        device_model::assemble(&packages, &tree, libraries)?;
+        archive(&tree, &dom0.device_model)?;
         stamp.set()?;
         step.done();
         Ok(dom0)
@@ -230,6 +247,9 @@ impl Dom0 {
         let ours = places::build(&format!("dom0/{}.cpio", host.name));
         archive(&tree, &ours)?;
         let mut files = fs::read(&self.files)?;
+        if host.guests.iter().any(|guest| guest.kind == Kind::Hvm) {
+            files.extend(fs::read(&self.device_model)?);
+        }
         files.extend(fs::read(&ours)?);
         fs::write(&ours, files)?;
 
@@ -252,7 +272,7 @@ impl Dom0 {
             cpus: host.cpus,
             hardware: host.hardware,
             xen: &hypervisor,
-            options: &format!("dom0_mem=384M,max:384M dom0_max_vcpus=1 {}", host.options),
+            options: &format!("{OPTIONS} {}", host.options),
             modules: &modules,
             end: Some("Entering ACPI S5"),
             limit: host.limit,
@@ -340,8 +360,8 @@ fn unpack_kernel(packages: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Lays out dom0's file system from the unpacked packages.
-fn assemble(packages: &Path, tree: &Path) -> Result<()> {
+/// Lays out dom0's file system from the unpacked packages; which libraries it has.
+fn assemble(packages: &Path, tree: &Path) -> Result<BTreeSet<String>> {
     packages::clear(tree)?;
     for folder in [
         "bin",
@@ -383,14 +403,8 @@ fn assemble(packages: &Path, tree: &Path) -> Result<()> {
     fs::copy(&store_program, tree.join("bin/xenstore-write"))
         .context("xenstore-utils has no xenstore-write")?;
     wanted.extend(libraries(&store_program)?);
-    let mut done = BTreeSet::new();
-    while let Some(library) = wanted.pop_first() {
-        let from = find_library(packages, &library)?;
-        fs::copy(&from, tree.join("lib").join(&library))?;
-        wanted.extend(libraries(&from)?);
-        done.insert(library);
-        wanted = wanted.difference(&done).cloned().collect();
-    }
+    let mut has = BTreeSet::new();
+    add_libraries(packages, tree, wanted, &mut has)?;
 
     let modules = fs::read_dir(packages.join("lib/modules"))?
         .next()
@@ -402,11 +416,28 @@ fn assemble(packages: &Path, tree: &Path) -> Result<()> {
         fs::copy(&from, tree.join("lib/modules").join(name))
             .with_context(|| format!("the kernel has no module {module}"))?;
     }
+    Ok(has)
+}
+
+/// Adds these libraries and those that they name to the tree, but for those that dom0 `has` already.
+pub fn add_libraries(
+    packages: &Path,
+    tree: &Path,
+    mut wanted: BTreeSet<String>,
+    has: &mut BTreeSet<String>,
+) -> Result<()> {
+    while let Some(library) = wanted.pop_first() {
+        if has.insert(library.clone()) {
+            let from = find_library(packages, &library)?;
+            fs::copy(&from, tree.join("lib").join(&library))?;
+            wanted.extend(libraries(&from)?);
+        }
+    }
     Ok(())
 }
 
 /// The libraries that a program or library names.
-fn libraries(file: &Path) -> Result<Vec<String>> {
+pub fn libraries(file: &Path) -> Result<Vec<String>> {
     Ok(output(Command::new("objdump").arg("-p").arg(file))?
         .lines()
         .filter_map(|line| line.trim().strip_prefix("NEEDED"))

@@ -3,6 +3,7 @@
 
 mod bench;
 mod build;
+mod device_model;
 mod dom0;
 mod fuzz;
 mod guest;

@@ -210,7 +210,7 @@ fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
 /// A machine with nothing but Xen and the test guest.
 struct Alone {
     name: &'static str,
-    kind: Kind,
+    pvh: bool,
     cpus: u32,
     suites: &'static str,
 }
@@ -218,19 +218,19 @@ struct Alone {
 const ALONE: [Alone; 3] = [
     Alone {
         name: "alone-1",
-        kind: Kind::Pv64,
+        pvh: false,
         cpus: 1,
         suites: "all",
     },
     Alone {
         name: "alone-2",
-        kind: Kind::Pv64,
+        pvh: false,
         cpus: 2,
         suites: "all",
     },
     Alone {
         name: "alone-pvh",
-        kind: Kind::Pvh,
+        pvh: true,
         cpus: 1,
         suites: "matrix+figures",
     },
@@ -310,9 +310,10 @@ impl Job {
 impl Alone {
     /// The test guest as dom0, with nothing between it and the hypervisor, and little memory for both.
     fn boot(&self, built: &Built) -> Result<Boot> {
-        let (hardware, kind, option) = match self.kind {
-            Kind::Pvh => (Hardware::Iommu, "PVH", "dom0=pvh"),
-            Kind::Pv64 | Kind::Pv32 => (Hardware::Plain, "PV", ""),
+        let (hardware, kind, option) = if self.pvh {
+            (Hardware::Iommu, "PVH", "dom0=pvh")
+        } else {
+            (Hardware::Plain, "PV", "")
         };
         let cpus = self.cpus;
         Machine {
@@ -337,6 +338,16 @@ fn roomy_host() -> Host<'static> {
     let mut rounds = every_kind("suite=matrix+data+smp balloon=16 rounds=2000");
     let compat = "layout=compat suite=matrix+data balloon=16";
     rounds.push(vec![Guest::new("pvh-compat", Kind::Pvh, 1, compat)]);
+    // Their firmware and devices take long enough: fewer pages than the others.
+    rounds.push(vec![
+        Guest::new(
+            "hvm",
+            Kind::Hvm,
+            1,
+            "suite=matrix+data balloon=16 pages=200",
+        ),
+        Guest::new("hvm-compat", Kind::Hvm, 1, &format!("{compat} pages=200")),
+    ]);
     Host::in_rounds("roomy-host", 1024, rounds)
 }
 

@@ -20,6 +20,8 @@ pub enum Platform {
     Pv,
     /// In hardware's own virtual machine, with guest frames.
     Pvh,
+    /// The same, with firmware and emulated devices.
+    Hvm,
 }
 
 /// Where the console's ring lies, and whom to tell.
@@ -41,11 +43,11 @@ pub struct Domain {
     pub command_line: &'static str,
     /// The console's ring, if there is a daemon to read it.
     pub console: Option<ConsoleRing>,
-    /// Machine frames of the domain's pages (PV); empty for PVH.
+    /// Machine frames of the domain's pages (PV); empty for others.
     machine_frames: &'static [usize],
     /// Machine frame that Xen shares with the domain (PV).
     shared_info: u64,
-    /// Root page table (PV: the builder's; PVH: the kernel's own).
+    /// Root page table (PV: the builder's; else the kernel's own).
     page_table: u64,
     /// The time stamp counter's frequency in kHz.
     tsc_khz: u32,
@@ -81,6 +83,15 @@ struct HvmStartInfo {
     command_line: u64,
 }
 
+/// What Multiboot's loader hands over, as far as it is used.
+#[repr(C)]
+struct MultibootInfo {
+    flags: u32,
+    memory: [u32; 2],
+    boot_device: u32,
+    command_line: u32,
+}
+
 /// The first page to give back: image, page tables and start info lie below, and nothing else is used.
 const FIRST_TO_GIVE: u64 = (16 << 20) / 4096;
 
@@ -93,7 +104,7 @@ pub fn get() -> &'static Domain {
     DOMAIN.get().expect("the domain is known from the start")
 }
 
-/// The console's event channel, as Xen knows it now (PVH).
+/// The console's event channel, as Xen knows it now (PVH, HVM).
 pub fn console_port() -> Option<u32> {
     hypercall::hvm_parameter(PARAMETER_CONSOLE_PORT).map(|port| port as u32)
 }
@@ -113,6 +124,8 @@ pub unsafe fn discover(platform: Platform, start_info: u64) {
         Platform::Pv => unsafe { discover_pv(&*(start_info as *const StartInfo)) },
         // SAFETY: as above; all memory below 4 GiB is mapped.
         Platform::Pvh => unsafe { discover_pvh(&*(start_info as *const HvmStartInfo)) },
+        // SAFETY: as above; the firmware does not run any more.
+        Platform::Hvm => unsafe { discover_hvm(&*(start_info as *const MultibootInfo)) },
     };
     DOMAIN.call_once(|| domain);
     if platform == Platform::Pv {
@@ -146,12 +159,27 @@ unsafe fn discover_pv(info: &'static StartInfo) -> Domain {
 }
 
 unsafe fn discover_pvh(info: &'static HvmStartInfo) -> Domain {
+    let initial = info.flags & INITIAL_DOMAIN != 0;
+    // SAFETY: the builder's text ends with a zero.
+    unsafe { discover_unaided(Platform::Pvh, initial, info.command_line) }
+}
+
+unsafe fn discover_hvm(info: &'static MultibootInfo) -> Domain {
+    // SAFETY: as above, the loader's.
+    unsafe { discover_unaided(Platform::Hvm, false, info.command_line.into()) }
+}
+
+/// Learns from Xen itself what a PV domain finds in its start information.
+///
+/// # Safety
+/// `command_line` is a text's address, for good, or zero.
+unsafe fn discover_unaided(platform: Platform, initial: bool, command_line: u64) -> Domain {
     // "XenV", as it comes in a register; Xen moves its leaves up when it also speaks Hyper-V's.
     let base = (0x4000_0000..0x4001_0000)
         .step_by(0x100)
-        .find(|leaf| hypervisor_leaf(Platform::Pvh, *leaf, 0).1 == u32::from_le_bytes(*b"XenV"))
+        .find(|leaf| hypervisor_leaf(platform, *leaf, 0).1 == u32::from_le_bytes(*b"XenV"))
         .unwrap_or(0x4000_0000);
-    let register = hypervisor_leaf(Platform::Pvh, base + 2, 0).1;
+    let register = hypervisor_leaf(platform, base + 2, 0).1;
     // SAFETY: Xen fills the page that is there for this.
     unsafe {
         asm!(
@@ -164,13 +192,13 @@ unsafe fn discover_pvh(info: &'static HvmStartInfo) -> Domain {
     let console_frame = hypercall::hvm_parameter(PARAMETER_CONSOLE_FRAME).filter(|f| *f != 0);
     let console_port = console_port();
     Domain {
-        platform: Platform::Pvh,
-        initial: info.flags & INITIAL_DOMAIN != 0,
-        command_line: if info.command_line == 0 {
+        platform,
+        initial,
+        command_line: if command_line == 0 {
             ""
         } else {
-            // SAFETY: the builder's text ends with a zero.
-            unsafe { text(info.command_line as *const u8) }
+            // SAFETY: the caller's promise.
+            unsafe { text(command_line as *const u8) }
         },
         console: console_frame
             .zip(console_port)
@@ -181,7 +209,7 @@ unsafe fn discover_pvh(info: &'static HvmStartInfo) -> Domain {
         machine_frames: &[],
         shared_info: 0,
         page_table: arch::own_page_table(),
-        tsc_khz: tsc_khz(Platform::Pvh, base),
+        tsc_khz: tsc_khz(platform, base),
     }
 }
 
@@ -205,12 +233,12 @@ fn tsc_khz(platform: Platform, base: u32) -> u32 {
 }
 
 impl Domain {
-    /// The frame number that hypercalls know the page at `address` by: machine (PV) or guest (PVH).
+    /// The frame number that hypercalls know the page at `address` by: machine (PV) or guest (PVH, HVM).
     pub fn frame_at(&self, address: u64) -> u64 {
         let page = address / 4096;
         match self.platform {
             Platform::Pv => self.machine_frames[page as usize] as u64,
-            Platform::Pvh => page,
+            Platform::Pvh | Platform::Hvm => page,
         }
     }
 
@@ -226,7 +254,7 @@ impl Domain {
                     .machine_frames
                     .get(page as usize + i)
                     .unwrap_or(&usize::MAX),
-                Platform::Pvh => page as usize + i,
+                Platform::Pvh | Platform::Hvm => page as usize + i,
             });
             let taken = hypercall::decrease_reservation(&frames);
             given += taken.max(0).unsigned_abs();
@@ -243,7 +271,7 @@ impl Domain {
             Platform::Pv => {
                 usize::try_from(frame).is_ok_and(|frame| self.machine_frames.contains(&frame))
             }
-            Platform::Pvh => true,
+            Platform::Pvh | Platform::Hvm => true,
         }
     }
 

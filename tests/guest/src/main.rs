@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A Xen guest kernel that tests the hypervisor's transcendent memory from a guest's side.
 //!
-//! One image starts as a PV and as a PVH domain, as dom0 and from `xl`. It prints a line a case and, at the end,
+//! One image starts as a PV, a PVH and an HVM domain, as dom0 and from `xl`. It prints a line a case and, at the end,
 //! `N passed, N failed`. `README.md` lists its arguments. To build it, from the workspace's root:
 //!
 //! ```text
@@ -54,12 +54,12 @@ const SUITES: [(&str, fn()); 7] = [
 
 /// The first vCPU's way in, from [`arch`].
 pub extern "C" fn kernel(platform: u32, start_info: u64) -> ! {
-    let platform = if platform == 0 {
-        Platform::Pv
-    } else {
-        Platform::Pvh
+    let platform = match platform {
+        0 => Platform::Pv,
+        1 => Platform::Pvh,
+        _ => Platform::Hvm,
     };
-    // SAFETY: straight from Xen.
+    // SAFETY: straight from who started the kernel.
     unsafe { domain::discover(platform, start_info) };
     traps::catch();
 

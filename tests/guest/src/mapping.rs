@@ -55,7 +55,7 @@ const FOREIGN: u64 = 0xe0002;
 /// The grant that is used here: the first few are the toolstack's.
 const REFERENCE: u32 = 20;
 
-/// A page of the guest's that is granted to the guest itself, and mapped (PVH).
+/// A page of the guest's that is granted to the guest itself, and mapped (PVH, HVM).
 pub struct Granted {
     frame: u64,
     handle: u32,
@@ -239,12 +239,11 @@ impl Foreign {
 
 /// The domain's number, as Xen tells an HVM guest.
 fn own_id() -> u16 {
-    assert!(domain::get().platform == Platform::Pvh);
+    let platform = domain::get().platform;
+    assert!(platform != Platform::Pv);
     let base = (0x4000_0000..0x4001_0000)
         .step_by(0x100)
-        .find(|leaf| {
-            arch::hypervisor_leaf(Platform::Pvh, *leaf, 0).1 == u32::from_le_bytes(*b"XenV")
-        })
+        .find(|leaf| arch::hypervisor_leaf(platform, *leaf, 0).1 == u32::from_le_bytes(*b"XenV"))
         .expect("Xen's leaves");
-    arch::hypervisor_leaf(Platform::Pvh, base + 4, 0).2 as u16
+    arch::hypervisor_leaf(platform, base + 4, 0).2 as u16
 }

@@ -42,6 +42,6 @@ fn bad_frame() -> u64 {
             .find(|frame| !domain.owns(*frame))
             .unwrap_or(u64::MAX),
         // In the hole below 4 GiB: guest frames of nothing.
-        Platform::Pvh => 0xf0000,
+        Platform::Pvh | Platform::Hvm => 0xf0000,
     }
 }

@@ -20,11 +20,11 @@ static COMPAT: AtomicBool = AtomicBool::new(false);
 /// Makes all further calls from 32-bit code and with the 32-bit layout.
 ///
 /// # Panics
-/// If the guest is PV64: Xen takes such calls from PV32 and PVH guests only.
+/// If the guest is PV64: Xen takes such calls from PV32, PVH and HVM guests only.
 pub fn speak_compat() {
     assert!(
-        cfg!(target_arch = "x86") || domain::get().platform == Platform::Pvh,
-        "layout=compat takes a PVH guest"
+        cfg!(target_arch = "x86") || domain::get().platform != Platform::Pv,
+        "layout=compat takes a PVH or HVM guest"
     );
     COMPAT.store(true, Ordering::Relaxed);
 }

@@ -41,7 +41,7 @@ pub fn catch() {
             }
             hypercall::set_trap_table(&table);
         }
-        Platform::Pvh => arch::load_idt(),
+        Platform::Pvh | Platform::Hvm => arch::load_idt(),
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! 64 bits, PV and PVH.
+//! 64 bits: PV, PVH and HVM.
 
 mod start;
 
@@ -290,7 +290,7 @@ pub unsafe fn initialise_vcpu(number: usize, stack: usize) -> i64 {
                 context.control[3] = domain.frame_at(domain.page_table()) << 12;
                 hypercall::vcpu_initialise(number, (&raw const *context) as usize)
             }
-            Platform::Pvh => {
+            Platform::Pvh | Platform::Hvm => {
                 let context = PvhContext {
                     mode: 1,
                     rsp: stack,
@@ -320,7 +320,7 @@ pub fn hypervisor_leaf(platform: Platform, leaf: u32, subleaf: u32) -> (u32, u32
                  b = lateout(reg) b, inlateout("eax") leaf => a, inlateout("ecx") subleaf => c, lateout("edx") _);
         },
         // SAFETY: as above.
-        Platform::Pvh => unsafe {
+        Platform::Pvh | Platform::Hvm => unsafe {
             asm!("push rbx", "cpuid", "mov {b}, rbx", "pop rbx",
                  b = lateout(reg) b, inlateout("eax") leaf => a, inlateout("ecx") subleaf => c, lateout("edx") _);
         },

@@ -316,7 +316,7 @@ fn balloon_up(number: usize) -> Option<usize> {
     let mut frames = [number];
     (hypercall::populate(&mut frames) == 1).then_some(match domain::get().platform {
         Platform::Pv => frames[0],
-        Platform::Pvh => number,
+        Platform::Pvh | Platform::Hvm => number,
     })
 }
 

@@ -6,7 +6,7 @@ use crate::domain::{self, Platform};
 use crate::frame::{is_not_written, is_refused};
 use crate::hypercall;
 use crate::mapping::{self, Foreign, Granted};
-use crate::page::{self, Content};
+use crate::page::{self, Content, Page};
 use crate::report;
 use crate::tmem::{self, Code, Handle, Kind};
 use crate::vcpu::MAX_VCPUS;
@@ -20,6 +20,7 @@ pub fn run() {
     granted_frame();
     foreign_frame();
     ballooned_frame();
+    firmware_frames();
 }
 
 /// Frames that are no memory of this guest's.
@@ -150,7 +151,7 @@ fn ballooned_frame() {
 
 /// A guest frame behind which there is another page by way of a grant, which can be taken away at any time.
 fn granted_frame() {
-    if domain::get().platform != Platform::Pvh {
+    if domain::get().platform == Platform::Pv {
         return;
     }
     // Xen moves the page to where the grant is mapped, so that it is lost to its old place: one that nobody else uses.
@@ -180,4 +181,45 @@ fn foreign_frame() {
         "foreign/nothing was written to it"
     );
     mapped.unmap();
+}
+
+/// Frames that an HVM guest was given for its firmware: the BIOS lies in memory of the guest's own, emulated devices don't.
+fn firmware_frames() {
+    if domain::get().platform != Platform::Hvm {
+        return;
+    }
+    let [_, target, ..] = page::of_vcpu(0);
+    for kind in Kind::ALL {
+        is_refused("video memory", kind, 0xa0);
+
+        // SAFETY: the page below 1 MiB, where a processor starts, is mapped, and all of a `Page` may change.
+        let bios = unsafe { &*(0xff000 as *const Page) };
+        check!(
+            0xea,
+            bios.word(0xff0 / 8) & 0xff,
+            "firmware/{kind:?}/begins with a jump"
+        );
+        let pool = kind.new_pool();
+        let handle = Handle::new(pool, 1, 1);
+        check!(Code::DONE, handle.put(bios), "firmware/{kind:?}/put");
+        check!(Code::DONE, handle.get(target), "firmware/{kind:?}/get");
+        check!(
+            true,
+            target.is(|i| bios.word(i)),
+            "firmware/{kind:?}/get of what was put"
+        );
+        bios.spoil();
+        check!(Code::DONE, handle.put(target), "firmware/{kind:?}/put back");
+        check!(
+            Code::DONE,
+            handle.get(bios),
+            "firmware/{kind:?}/get into it"
+        );
+        check!(
+            true,
+            bios.is(|i| target.word(i)),
+            "firmware/{kind:?}/is whole again"
+        );
+        tmem::destroy_pool(pool);
+    }
 }

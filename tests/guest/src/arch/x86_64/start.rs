@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The first instructions of the kernel, for both ways in which Xen starts one.
+//! The first instructions of the kernel, for the ways in which one is started: by Xen, or by a guest's own firmware.
 //!
 //! ```text
 //!           PV: long mode, ring 3, paging set up by the domain builder, rsi = start_info
@@ -7,9 +7,13 @@
 //!                                                                                      +--> kernel(platform, start_info)
 //! pvh_start -- page tables (identity, 4 GiB, page 0 left out), GDT, long mode ---------+
 //!           PVH: 32-bit protected mode, no paging, ebx = hvm_start_info
+//!     |
+//! hvm_start
+//!           HVM: the same, ebx = Multiboot's information
 //! ```
 //!
-//! The notes tell Xen about both; which one is used is the domain's type.
+//! The notes tell Xen about the first two; which one is used is the domain's type. An HVM domain's firmware goes by the
+//! Multiboot header.
 
 #[cfg(kernel)]
 use core::arch::global_asm;
@@ -17,11 +21,11 @@ use core::arch::global_asm;
 #[cfg(kernel)]
 use crate::vcpu::STACK_BYTES;
 
-/// 64-bit code segment of the kernel's own GDT (PVH).
+/// 64-bit code segment of the kernel's own GDT (PVH, HVM).
 pub const PVH_CODE64: u16 = 0x08;
-/// The same for 32-bit code, in which a PVH guest speaks the compat layouts.
+/// The same for 32-bit code, in which such a guest speaks the compat layouts.
 pub const PVH_CODE32: u16 = 0x18;
-/// Flat data segment of the kernel's own GDT (PVH).
+/// Flat data segment of the kernel's own GDT (PVH, HVM).
 pub const PVH_DATA: u16 = 0x10;
 
 #[cfg(kernel)]
@@ -52,6 +56,13 @@ global_asm!(
     xen_note 18, 4                      # PHYS32_ENTRY (PVH)
     .long pvh_start
 
+    # Multiboot: near the image's beginning; with addresses, as a 64-bit ELF image is foreign to it, and nothing to clear.
+    .section .text.multiboot, "a", @progbits
+    .balign 4
+multiboot_header:
+    .long 0x1badb002, 1 << 16, -0x1badb002 - (1 << 16)
+    .long multiboot_header, image_start, loaded_end, 0, hvm_start
+
     # Filled by Xen: 32 bytes for each hypercall.
     .section .text.hypercall_page, "ax", @progbits
     .globl hypercall_page
@@ -72,9 +83,20 @@ pv_start:
     ud2
 
     .code32
+    .globl hvm_start
+hvm_start:
+    movl $zeros_start, %edi             # firmware was here
+    movl $zeros_end, %ecx
+    subl %edi, %ecx
+    xorl %eax, %eax
+    cld
+    rep stosb
+    movl $2, %ebp                       # Platform: HVM
+    jmp 1f
     .globl pvh_start
 pvh_start:
-    cld
+    movl $1, %ebp                       # Platform: PVH
+1:  cld
     movl %ebx, %esi
 
     movl $(pvh_directory_pointers + 7), pvh_page_map
@@ -125,13 +147,13 @@ pvh_start:
     movl %eax, %es
     movl %eax, %ss
     leaq boot_stack_top(%rip), %rsp
-    movl $1, %edi                       # Platform: PVH
-    # rsi = hvm_start_info, its upper half is zero after the 32-bit move
+    movl %ebp, %edi
+    # rsi = hvm_start_info or Multiboot's, its upper half is zero after the 32-bit move
     xorl %ebp, %ebp
     call {kernel}
     ud2
 
-    # Secondary vCPUs of both platforms: rdi = number, rsp = stack.
+    # Secondary vCPUs of all platforms: rdi = number, rsp = stack.
     .globl pv_secondary_start
 pv_secondary_start:
     call {secondary}
@@ -186,10 +208,10 @@ boot_stack_top:
 unsafe extern "C" {
     /// Where Xen puts the hypercalls' entry points, 32 bytes each.
     pub safe static hypercall_page: [u8; 4096];
-    /// Root of the identity page tables (PVH).
+    /// Root of the identity page tables (PVH, HVM).
     pub safe static pvh_page_map: [u64; 512];
     /// First instruction of a further vCPU (PV).
     pub fn pv_secondary_start();
-    /// First instruction of a further vCPU (PVH).
+    /// First instruction of a further vCPU (PVH, HVM).
     pub fn pvh_secondary_start();
 }
