@@ -74,8 +74,9 @@ const MODULES: &[&str] = &[
 
 const INIT: &str = include_str!("dom0-init.sh");
 
-/// What Xen is told of dom0, and that an idle processor takes any work. By default it leaves to others a vCPU that ran
-/// there until it had the least credit there is, which takes an emulator to happen; if they are idle too it runs no more.
+/// What Xen is told of dom0; and that an idle processor takes any work. By default it leaves a vCPU at the least credit
+/// there is to the processor that it last ran on, even if that is idle too: the vCPU never runs again. Emulation is slow
+/// enough for a vCPU to get there.
 const OPTIONS: &str = "dom0_mem=384M,max:384M dom0_max_vcpus=1 sched_credit2_migrate_resist=0";
 
 /// What boots as dom0.
