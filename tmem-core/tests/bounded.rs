@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! No call does more than a bounded amount of work, whatever a guest made of the store before.
 
-mod common;
-
-use common::{Guest, Kind, contents, engine};
+use crate::common::{Guest, Kind, contents, engine};
 use tmem_core::{Count, PoolId, PoolKind, Progress};
 
 /// Pages without bytes of their own: metadata is all that they take.

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Compressed pages whose bytes changed while they were stored, as when memory fails.
 
-mod common;
-
-use common::{Chance, Guest, Kind, contents, engine};
+use crate::common::{Chance, Guest, Kind, contents, engine};
 use tmem_core::{Count, PoolKind};
 
 #[test]

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Equal pages of one client.
 
-mod common;
-
-use common::{Guest, Kind, contents, engine_with};
+use crate::common::{Guest, Kind, contents, engine_with};
 use tmem_core::{Config, PoolKind};
 
 #[test]

@@ -2,9 +2,7 @@
 //! How little room pages take: with bounds a little above what they take, so that a structure that no longer gives room
 //! back, or takes more than it needs, shows. `cargo xtask bench` measures the same at size.
 
-mod common;
-
-use common::{Chance, Guest, Kind, contents, engine};
+use crate::common::{Chance, Guest, Kind, contents, engine};
 use tmem_core::{FRAME_BYTES, PoolId, PoolKind};
 
 const PAGES: u32 = 30_000;

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Whose pages go when memory is wanted, and whose room is found.
 
-mod common;
-
-use common::{Guest, Kind, contents, engine};
+use crate::common::{Guest, Kind, contents, engine};
 use tmem_core::sim::{Quota, SimHost};
 use tmem_core::{ClientId, Engine, Error, PoolId, PoolKind, Progress};
 

@@ -4,11 +4,8 @@
 //! A scenario is run once to count the points at which the host may fail, and then once for each: with that point failing
 //! alone, with a few in a row, and with all from there on for a while. The machine holds each result against the model.
 
-mod common;
-mod machine;
-
-use common::Chance;
-use machine::{Call, Machine, Op, World};
+use crate::common::Chance;
+use crate::machine::{Call, Machine, Op, World};
 
 /// How the host fails.
 #[derive(Clone, Copy, Debug)]

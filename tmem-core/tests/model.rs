@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The engine against a model of its promises, with any operations in any order.
 
-mod common;
-mod machine;
-
 use std::time::{Duration, Instant};
 
-use common::Chance;
-use machine::{Call, Machine, Op, World};
+use crate::common::Chance;
+use crate::machine::{Call, Machine, Op, World};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Saving a client and restoring it into another engine.
 
-mod common;
-
-use common::{Guest, Kind, contents, engine};
+use crate::common::{Guest, Kind, contents, engine};
 use tmem_core::{Error, FrameBytes, Handle, PoolId, PoolKind, SaveError};
 
 const PAGES: u32 = 3000;

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Shared pools come and go, and so do those who share them.
 
-mod common;
-
-use common::{Guest, Kind, contents, engine};
+use crate::common::{Guest, Kind, contents, engine};
 use tmem_core::{Error, PoolKind, Uuid};
 
 const POOLS: u64 = 16;

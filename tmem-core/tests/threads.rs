@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Several threads on the same pools and clients at once, with pages that say themselves what they are.
 
-mod common;
-
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::Chance;
+use crate::common::Chance;
 use tmem_core::sim::{GuestPage, Quota, SimHost};
 use tmem_core::{
     Client, ClientId, Config, Engine, Error, FrameBytes, Oid, PoolId, PoolKind, Progress,

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use crate::dom0::Dom0;
 use crate::packages;
@@ -37,17 +37,21 @@ pub fn everything() -> Result<Built> {
         "Rust for the hypervisor: {}",
         toolchain::description()
     ));
-    // Most of the time goes into Rust's core library, which Cargo compiles on one processor: for
-    // the kernels, meanwhile, on another.
+    // Most of the time goes into Rust's core library, which Cargo compiles on one processor: for what runs on Xen,
+    // meanwhile, on another.
     thread::scope(|scope| {
-        let kernels = scope.spawn(toolchain::build_kernels);
+        let guests =
+            scope.spawn(|| Ok::<_, Error>((toolchain::build_kernels()?, tmemctl::build()?)));
         let library = toolchain::build_library()?;
+        let xen = xen::build(&library.object)?;
+        let dom0 = Dom0::build()?;
+        let (kernels, tmemctl) = guests.join().expect("building does not panic")?;
         Ok(Built {
-            xen: xen::build(&library.object)?,
-            dom0: Dom0::build()?,
-            tmemctl: tmemctl::build()?,
+            xen,
             library,
-            kernels: kernels.join().expect("building does not panic")?,
+            kernels,
+            dom0,
+            tmemctl,
         })
     })
 }

@@ -262,7 +262,8 @@ impl Dom0 {
         let mut modules = vec![
             (
                 &*self.kernel,
-                "console=hvc0 panic=1 mitigations=off loglevel=3",
+                // As it comes, Debian's kernel lets nothing else run while a process waits for Xen.
+                "console=hvc0 panic=1 mitigations=off loglevel=3 preempt=full",
             ),
             (&*ours, ""),
         ];

@@ -2,8 +2,8 @@
 //! `cargo xtask fuzz`: inputs that libFuzzer grows by coverage, from the committed corpora on.
 //!
 //! The targets are built with the project's own toolchain: what marks the edges for libFuzzer is a pass of LLVM's, and
-//! the address sanitiser's runtime comes with each toolchain of rustup's. The fuzzer is C++ that the crate `libfuzzer-sys`
-//! brings.
+//! the address sanitiser's runtime comes with each toolchain of rustup's. The fuzzer is Debian's build of libFuzzer: that
+//! of the crate `libfuzzer-sys` takes a C++ compiler and most of a minute.
 
 use std::fs;
 use std::path::PathBuf;
@@ -57,6 +57,9 @@ const FLAGS: [&str; 8] = [
     "-Ccodegen-units=4",
 ];
 
+/// Debian's libFuzzer.
+const FUZZER: &str = "/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a";
+
 fn build() -> Result<PathBuf> {
     let target = places::build("fuzz/target");
     let mut command = Command::new("cargo");
@@ -66,6 +69,7 @@ fn build() -> Result<PathBuf> {
         .args(["--manifest-path=fuzz/Cargo.toml", "--target", MACHINE])
         .arg("--target-dir")
         .arg(&target)
+        .env("CUSTOM_LIBFUZZER_PATH", FUZZER)
         // The sanitiser is not stable.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", FLAGS.join(" "));
@@ -73,7 +77,7 @@ fn build() -> Result<PathBuf> {
         "build the fuzz targets",
         "fuzz-build",
         &mut command,
-        "It needs g++ (`cargo xtask setup`) and rustup's toolchain.",
+        "It needs Debian's libFuzzer (`cargo xtask setup`) and rustup's toolchain.",
     )?;
     Ok(target.join(MACHINE).join("release"))
 }

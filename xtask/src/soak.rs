@@ -19,7 +19,7 @@ fn build() -> Result<PathBuf> {
         "test",
         "--release",
         "--package=tmem-core",
-        "--test=model",
+        "--test=engine",
         "--no-run",
         "--message-format=json",
         "--target-dir=build/soak",
@@ -32,7 +32,7 @@ fn build() -> Result<PathBuf> {
         "--config=profile.release.codegen-units=16",
     ]);
     let log = step::run(
-        "build the model test",
+        "build the engine's tests",
         "soak-build",
         &mut command,
         "Does `cargo test -p tmem-core` build?",
@@ -87,7 +87,7 @@ pub fn run(operations: u64, seed: Option<u64>, processes: Option<u64>) -> Result
         let log = places::log(&format!("soak-{number}"));
         let output = File::create(&log).with_context(|| format!("can't write {}", short(&log)))?;
         let child = Command::new(&test)
-            .args(["--ignored", "--exact", "soak", "--nocapture"])
+            .args(["--ignored", "--exact", "model::soak", "--nocapture"])
             .env(
                 "TMEM_SOAK_OPERATIONS",
                 operations.div_ceil(processes).to_string(),

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask test`: every check and every test, and one sum at the end.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -131,27 +130,25 @@ pub fn run() -> Result<bool> {
     tally.check(licences::check_files());
     tally.check(licences::check_linked());
     if let Some(built) = tally.check(build::everything()) {
-        // Together: neither keeps all processors busy.
-        let (crates, machines) = thread::scope(|scope| {
-            let machines = scope.spawn(|| boot(&built, hosts(), |_| true));
-            (
-                check_crates(&built),
-                machines.join().expect("booting does not panic"),
-            )
-        });
-        tally.add(crates?);
-        tally.add(machines);
+        tally.add(check_crates(&built)?);
+        tally.add(boot(&built, hosts(), |_| true));
     }
     Ok(tally.sum())
 }
 
-/// All that needs no hypervisor. It comes after the build, as layouts are held against the headers of the Xen that it
-/// unpacked.
+/// All that needs no hypervisor, in two lanes: what Cargo builds for one never waits for the other. It comes after the
+/// build, as layouts are held against the headers of the Xen that it unpacked.
 fn check_crates(built: &Built) -> Result<Tally> {
+    thread::scope(|scope| {
+        let tests = scope.spawn(lint_and_test);
+        let mut tally = fuzz_and_count(built);
+        tally.add(tests.join().expect("testing does not panic")?);
+        Ok(tally)
+    })
+}
+
+fn lint_and_test() -> Result<Tally> {
     let mut tally = Tally::default();
-    if let Some(report) = tally.check(library_check::check(&built.library.archive)) {
-        step::note(&format!("library: {report}"));
-    }
     let lint = ["--", "-D", "warnings"];
     tally.check(cargo(
         "look for lint",
@@ -172,13 +169,21 @@ fn check_crates(built: &Built) -> Result<Tally> {
     tally.cargo_test()?;
     tally.check(tested);
     tally.check(races::run(SCHEDULES, 1));
+    Ok(tally)
+}
+
+fn fuzz_and_count(built: &Built) -> Tally {
+    let mut tally = Tally::default();
+    if let Some(report) = tally.check(library_check::check(&built.library.archive)) {
+        step::note(&format!("library: {report}"));
+    }
     if let Some(fuzzed) = tally.check(fuzz::run(FUZZ_SECONDS)) {
         for result in fuzzed {
             tally.check(result);
         }
     }
     tally.check(bench::check_instructions());
-    Ok(tally)
+    tally
 }
 
 /// Boots one of the machines with what is built; whether all passed.
@@ -249,26 +254,33 @@ fn hosts() -> Vec<Host<'static>> {
     hosts
 }
 
-/// Boots those machines in QEMU, as many at once as there are processors, and counts what their guests say.
+/// Boots those machines in QEMU, as many at once as there are processors for theirs, and counts what their guests say.
+///
+/// A machine's processors wait for each other, spinning: with more of them than real ones, what takes two minutes takes
+/// fifteen.
 fn boot(built: &Built, hosts: Vec<Host<'static>>, wanted: impl Fn(&str) -> bool) -> Tally {
     let hosts = hosts.into_iter().filter(|host| wanted(host.name));
     let alone = ALONE.into_iter().filter(|alone| wanted(alone.name));
-    let jobs = hosts.map(Job::Host).chain(alone.map(Job::Alone));
-    let jobs = Mutex::new(jobs.collect::<VecDeque<_>>());
-    let next = || jobs.lock().expect("nobody panics").pop_front();
-    let work = || {
-        let mut tally = Tally::default();
-        while let Some(job) = next() {
-            tally.add(job.run(built));
-        }
-        tally
-    };
+    let mut jobs: Vec<_> = hosts.map(Job::Host).chain(alone.map(Job::Alone)).collect();
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let mut free = processors;
     let mut tally = Tally::default();
     thread::scope(|scope| {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            tally.add(worker.join().expect("booting does not panic"));
+        let (send, ended) = mpsc::channel();
+        let mut running = 0;
+        while running > 0 || !jobs.is_empty() {
+            let takes = |job: &Job| processors.min(job.cpus() as usize);
+            while let Some(next) = jobs.iter().position(|job| takes(job) <= free) {
+                let job = jobs.remove(next);
+                let (takes, send) = (takes(&job), send.clone());
+                free -= takes;
+                running += 1;
+                scope.spawn(move || send.send((takes, job.run(built))));
+            }
+            let (took, sums) = ended.recv().expect("a machine is running");
+            free += took;
+            running -= 1;
+            tally.add(sums);
         }
     });
     tally
@@ -281,6 +293,14 @@ enum Job {
 }
 
 impl Job {
+    /// The machine's processors.
+    fn cpus(&self) -> u32 {
+        match self {
+            Self::Alone(alone) => alone.cpus,
+            Self::Host(host) => host.cpus,
+        }
+    }
+
     fn run(self, built: &Built) -> Tally {
         let mut tally = Tally::default();
         match self {

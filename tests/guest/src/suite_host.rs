@@ -424,17 +424,19 @@ fn crash() {
     hypercall::shutdown(Shutdown::Crash);
 }
 
-/// Pages of [`hoard`].
-const HOARD: u32 = 300_000;
+/// Pages that [`hoard`] puts into each of its two pools.
+const HOARD: u32 = 500_000;
 
 /// Has very many pages that take next to no memory, for dom0 to destroy it with all of them.
 fn hoard() {
     let page = &page::of_vcpu(0)[0];
     Content::Zeros.fill(page, 0);
-    let pool = Kind::Ephemeral.new_pool();
-    let put = |i: &u32| handle_of(pool, *i).put(page) == Code::DONE;
-    check!(HOARD, (0..HOARD).filter(put).count() as u32, "hoard/put");
-    wait_for_dom0(pool, "ready");
+    let pools = [Kind::Ephemeral, Kind::Shared].map(Kind::new_pool);
+    for pool in pools {
+        let put = |i: &u32| handle_of(pool, *i).put(page) == Code::DONE;
+        check!(HOARD, (0..HOARD).filter(put).count() as u32, "hoard/put");
+    }
+    wait_for_dom0(pools[0], "ready");
 }
 
 /// Is suspended, saved and restored together with its tmem.

@@ -8,7 +8,7 @@
 //! - a put is refused only if the host refused a frame or a charge meanwhile, or the client's cap is reached;
 //! - a persistent page goes only by its guest's doing;
 //! - after each operation, the host's figures are those of the engine's census.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, reason = "the fuzzer uses a part")]
 
 use std::collections::HashMap;
 use std::ptr::NonNull;

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The engine's tests, as one program: the engine is compiled for their host once, not for each of them.
+
+mod bounded;
+mod common;
+mod damage;
+mod dedup;
+mod density;
+mod eviction;
+mod faults;
+mod machine;
+mod model;
+mod save;
+mod shared;
+mod threads;
