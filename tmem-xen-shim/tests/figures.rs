@@ -63,6 +63,7 @@ fn the_store_tells_its_history() {
         domain.write(index.into(), &noise(index.into()));
     }
     one.set(3, &noise(3), Access::Read);
+    two.write(4, &[0; 4096]);
     let mut info = PoolInfo {
         flags: (PoolInfoFlags::SHARED | PoolInfoFlags::AUTH)
             .versioned()
@@ -103,17 +104,22 @@ fn the_store_tells_its_history() {
     }
     one.set_room(0);
     let crowded = pool(&two, PERSISTENT);
+    assert_eq!(page(&two, PutPage, crowded, 4), 1);
     two.set_room(0);
     assert_eq!(page(&two, PutPage, crowded, 0), -12);
+    // What was there before is gone too: it would be stale.
+    two.write(4, &noise(4));
+    assert_eq!(page(&two, PutPage, crowded, 4), -28);
+    assert_eq!(page(&two, GetPage, crowded, 4), -1001);
     assert!(tmem_rs_relinquish(1, tmem_rs_wait::Always) >= 1);
 
     // Of both clients, the one that came last first; without the room that structures take.
     let expected = format!(
-        "G=Tt:18,Te:1,Cf:2,Af:0,Pf:0,Et:1,Ra:1,Ec:2,Pc:3,Ep:5,cl:2,po:4
+        "G=Tt:21,Te:2,Cf:2,Af:0,Pf:0,Et:1,Ra:1,Ec:2,Pc:3,Ep:5,cl:2,po:4
 S=PT:ES,{NAME},{COMMON}
-C=CI:{two},ww:0,co:1,fr:0,Ge:1,Pp:0,Gp:0,Ec:1,Pc:1,sv:0
+C=CI:{two},ww:0,co:1,fr:0,Ge:1,Pp:1,Gp:0,Ec:1,Pc:1,sv:0
 P=CI:{two},PI:0,PT:ES,{NAME},{COMMON}
-P=CI:{two},PI:1,PT:PP,U0:0,U1:0,Pc:0,ps:0,pt:1,pd:0,pr:0,px:1,gs:0,gt:0,fs:0,ft:0,os:0,ot:0,pe:0
+P=CI:{two},PI:1,PT:PP,U0:0,U1:0,Pc:0,ps:1,pt:3,pd:1,pr:0,px:1,gs:0,gt:1,fs:0,ft:0,os:0,ot:0,pe:0
 C=CI:{one},ww:0,co:1,fr:0,Ge:1,Pp:3,Gp:1,Ec:1,Pc:2,sv:0
 P=CI:{one},PI:0,PT:EP,U0:0,U1:0,Pc:1,ps:4,pt:5,pd:0,pr:1,px:0,gs:1,gt:1,fs:0,ft:0,os:0,ot:0,pe:1
 P=CI:{one},PI:1,PT:PP,U0:0,U1:0,Pc:1,ps:3,pt:3,pd:0,pr:0,px:0,gs:1,gt:3,fs:1,ft:2,os:1,ot:1,pe:0
@@ -126,7 +132,8 @@ P=CI:{one},PI:1,PT:PP,U0:0,U1:0,Pc:1,ps:3,pt:3,pd:0,pr:0,px:0,gs:1,gt:3,fs:1,ft:
             .iter()
             .any(|key| figure.starts_with(key))
     };
-    let told: String = everything()
+    let text = everything();
+    let told: String = text
         .lines()
         .map(|line| {
             let figures: Vec<_> = line.split(',').filter(|figure| !is_room(figure)).collect();
@@ -134,6 +141,12 @@ P=CI:{one},PI:1,PT:PP,U0:0,U1:0,Pc:1,ps:3,pt:3,pd:0,pr:0,px:0,gs:1,gt:3,fs:1,ft:
         })
         .collect();
     assert_eq!(told, expected);
+    let [all, ephemeral, persistent] = ["Fc:", "fe:", "fp:"].map(|key| {
+        let frames = text.split(',').find_map(|figure| figure.strip_prefix(key));
+        frames.and_then(|frames| frames.lines().next()?.parse::<u64>().ok())
+    });
+    assert!(persistent > Some(1) && ephemeral > persistent);
+    assert_eq!(all, ephemeral.zip(persistent).map(|(e, p)| e + p));
 
     // What is asked for in several steps, and no more.
     for index in 10..300 {

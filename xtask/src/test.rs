@@ -22,6 +22,7 @@ use crate::places::{self, short};
 use crate::qemu::{Boot, Hardware, Machine};
 use crate::races;
 use crate::step;
+use crate::xen;
 
 /// In how many orders of steps each race is tried.
 const SCHEDULES: u64 = 600;
@@ -141,7 +142,7 @@ pub fn run() -> Result<bool> {
 fn check_crates(built: &Built) -> Result<Tally> {
     thread::scope(|scope| {
         let tests = scope.spawn(lint_and_test);
-        let mut tally = fuzz_and_count(built);
+        let mut tally = check_other_builds(built);
         tally.add(tests.join().expect("testing does not panic")?);
         Ok(tally)
     })
@@ -172,7 +173,8 @@ fn lint_and_test() -> Result<Tally> {
     Ok(tally)
 }
 
-fn fuzz_and_count(built: &Built) -> Tally {
+/// What is not built as Cargo's tests are.
+fn check_other_builds(built: &Built) -> Tally {
     let mut tally = Tally::default();
     if let Some(report) = tally.check(library_check::check(&built.library.archive)) {
         step::note(&format!("library: {report}"));
@@ -183,6 +185,7 @@ fn fuzz_and_count(built: &Built) -> Tally {
         }
     }
     tally.check(bench::check_instructions());
+    tally.check(xen::check_without_tmem());
     tally
 }
 
@@ -353,9 +356,9 @@ impl Alone {
     }
 }
 
-/// A host whose memory nobody fills: the ABI and the data.
+/// A host whose memory nobody fills: the ABI and the data. Its guests do one thing after the other, so one processor does.
 fn roomy_host() -> Host<'static> {
-    let mut rounds = every_kind("suite=matrix+data+smp balloon=16 rounds=2000");
+    let mut rounds = every_kind("suite=matrix+data balloon=16");
     let compat = "layout=compat suite=matrix+data balloon=16";
     rounds.push(vec![Guest::new("pvh-compat", Kind::Pvh, 1, compat)]);
     // Their firmware and devices take long enough: fewer pages than the others.
@@ -368,7 +371,10 @@ fn roomy_host() -> Host<'static> {
         ),
         Guest::new("hvm-compat", Kind::Hvm, 1, &format!("{compat} pages=200")),
     ]);
-    Host::in_rounds("roomy-host", 1024, rounds)
+    Host {
+        cpus: 1,
+        ..Host::in_rounds("roomy-host", 1024, rounds)
+    }
 }
 
 /// A host whose memory the guests fill, alone and against each other.
