@@ -97,3 +97,28 @@ fn a_seventeenth_pool_is_refused() {
     }
     assert_eq!(engine.host().held(), 0, "frames leak");
 }
+
+#[test]
+fn each_pool_of_a_client_is_told_by_its_name() {
+    let engine = engine(1000, true);
+    let guest = Guest::new(&engine, 1, u64::MAX, 1);
+    let told = || {
+        let pools = engine.pools(&guest.client);
+        pools.map(|(id, info)| (id, info.kind)).collect::<Vec<_>>()
+    };
+    let own = engine
+        .new_pool(&guest.client, PoolKind::Ephemeral)
+        .expect("room");
+    let mut expected = vec![(own, PoolKind::Ephemeral)];
+    for uuid in [[1, 2], [3, 4]] {
+        let pool = join(&guest, uuid).expect("fewer than 16 pools");
+        expected.push((pool, PoolKind::SharedEphemeral(uuid)));
+    }
+    assert_eq!(told(), expected);
+    assert_eq!(engine.client_info(&guest.client).pools, 3);
+    guest.destroy_pool(expected.remove(1).0);
+    assert_eq!(told(), expected);
+    assert_eq!(engine.client_info(&guest.client).pools, 2);
+    guest.destroy();
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}

@@ -148,16 +148,23 @@ P=CI:{one},PI:1,PT:PP,U0:0,U1:0,Pc:1,ps:3,pt:3,pd:0,pr:0,px:0,gs:1,gt:3,fs:1,ft:
     assert!(persistent > Some(1) && ephemeral > persistent);
     assert_eq!(all, ephemeral.zip(persistent).map(|(e, p)| e + p));
 
-    // What is asked for in several steps, and no more.
+    what_is_asked_for_comes_back(&one, cache);
+    a_long_summary_is_cut();
+}
+
+/// In several steps, and no more.
+fn what_is_asked_for_comes_back(one: &Domain, cache: i32) {
     for index in 10..300 {
         one.write(index.into(), &noise(index.into()));
-        assert_eq!(page(&one, PutPage, cache, index), 1);
+        assert_eq!(page(one, PutPage, cache, index), 1);
     }
     preempt(false);
     let mut op = sysctl(SysctlCommand::Flush);
     op.arg.set(4 * 100);
     assert_eq!(control_of_none(&op, &mut []).0, 4 * 100);
+}
 
+fn a_long_summary_is_cut() {
     tmem_rs_summary();
     assert!(printed().contains("\nP=CI:1,PI:1,") && !printed().contains(CUT));
     let short = printed().len();
