@@ -646,6 +646,10 @@ mod tests {
                     held <= entries / 64 + 32,
                     "{held} frames for {entries} entries"
                 );
+                assert!(
+                    index.depths[usize::from(index.depth)] > 0 || entries == 0,
+                    "{entries} entries: the directory is deeper than each bucket"
+                );
             }
         }
         assert_eq!(frames.held(), 0, "an empty index holds no frame");

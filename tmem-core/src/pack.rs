@@ -16,6 +16,8 @@
 
 #[cfg(any(test, feature = "sim"))]
 mod check;
+#[cfg(test)]
+mod tests;
 
 use crate::arena::{Arena, NONE, Slot};
 use crate::frame::{InFrame, Shortage, Supply};
