@@ -122,3 +122,24 @@ fn each_pool_of_a_client_is_told_by_its_name() {
     guest.destroy();
     assert_eq!(engine.host().held(), 0, "frames leak");
 }
+
+#[test]
+fn who_leaves_takes_along_what_it_touched_last_and_nothing_else() {
+    let engine = engine(1000, true);
+    let [one, two] = [1, 2].map(|id| Guest::new(&engine, id, u64::MAX, 1));
+    let pools = [&one, &two].map(|guest| join(guest, [5, 6]).expect("fewer than 16 pools"));
+    let page = contents(Kind::Text, 1);
+    for index in 0..4 {
+        one.put(pools[0], 1, index, &page).expect("room");
+    }
+    for index in 2..4 {
+        let got = two.get(pools[1], 1, index).expect("a pool");
+        assert!(got.is_some(), "page {index} is not shared");
+    }
+    one.destroy_pool(pools[0]);
+    let left = [0, 1, 2, 3].map(|index| two.get(pools[1], 1, index).expect("a pool").is_some());
+    assert_eq!(left, [false, false, true, true]);
+    one.destroy();
+    two.destroy();
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}
