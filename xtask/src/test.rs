@@ -356,7 +356,7 @@ impl Alone {
     }
 }
 
-/// A host whose memory nobody fills: the ABI and the data. Its guests do one thing after the other, so one processor does.
+/// A host whose memory nobody fills: the ABI and the data.
 fn roomy_host() -> Host<'static> {
     let mut rounds = every_kind("suite=matrix+data balloon=16");
     let compat = "layout=compat suite=matrix+data balloon=16";
@@ -371,10 +371,7 @@ fn roomy_host() -> Host<'static> {
         ),
         Guest::new("hvm-compat", Kind::Hvm, 1, &format!("{compat} pages=200")),
     ]);
-    Host {
-        cpus: 1,
-        ..Host::in_rounds("roomy-host", 1024, rounds)
-    }
+    Host::in_rounds("roomy-host", 1024, rounds)
 }
 
 /// A host whose memory the guests fill, alone and against each other.
