@@ -132,7 +132,15 @@ finish() {
 # Dom0 is one busy domain among many; it should not wait for all of them.
 xl sched-credit2 -d 0 -w 20000
 
-show info xl info
+# What Xen says of itself, and its free memory to the page.
+host_info() {
+    xl info
+    xl debug-keys m
+    sleep 0.5
+    xl dmesg | sed -n 's/.*Dom heap: \([0-9]*\)kB free.*/free_kib : \1/p' | tail -n 1
+}
+
+show info host_info
 . /host/script
-show info-at-end xl info
+show info-at-end host_info
 poweroff -f

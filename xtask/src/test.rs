@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::bench;
 use crate::build::{self, Built};
@@ -396,13 +396,20 @@ fn every_kind(arguments: &str) -> Vec<Vec<Guest>> {
     .to_vec()
 }
 
+/// KiB that may be missing when the last guests have just gone: Xen keeps a page for each domain and each vCPU until other
+/// work lets it free them (RCU). The most seen was 60, after 4 guests with 11 vCPUs.
+const FREED_LATER: u64 = 128;
+
 /// As much memory is free after the guests as before them.
 fn nothing_leaked(visit: &Visit) -> Result<()> {
-    let [before, after] = [false, true].map(|after| visit.info(after, "free_memory"));
-    if before == after && before.parse::<u64>().is_ok() {
-        return Ok(());
-    }
-    Err(Error::msg(format!(
-        "{before} MiB were free before the guests, {after} MiB after them: frames leaked"
-    )))
+    let free = |after| visit.info(after, "free_kib").parse::<u64>();
+    let (before, after) = (free(false)?, free(true)?);
+    step::note(&format!(
+        "free before the guests {before} KiB, after them {after} KiB"
+    ));
+    ensure!(
+        before.abs_diff(after) <= FREED_LATER,
+        "{before} KiB were free before the guests, {after} KiB after them: frames leaked"
+    );
+    Ok(())
 }
