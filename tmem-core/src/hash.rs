@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_of_the_key_and_of_the_name_counts() {
+    fn known_names_have_known_hashes() {
         let names = |k: Key| {
             let object = k.object(3, Oid([4, 5, 6]));
             let page = k.page(object, 7);

@@ -196,7 +196,7 @@ xl destroy hoarder & destroying=$!
 seen=0 before=$(frames_of_all)
 while kill -0 $destroying 2> /dev/null; do
     now=$(frames_of_all)
-    test "$now" -ge "$before" || test "$now" = 0 || seen=$((seen + 1))
+    if test "$now" -gt 0 && test "$now" -lt "$before"; then seen=$((seen + 1)); fi
     before=$now
 done
 wait $destroying

@@ -402,7 +402,11 @@ const FREED_LATER: u64 = 128;
 
 /// As much memory is free after the guests as before them.
 fn nothing_leaked(visit: &Visit) -> Result<()> {
-    let free = |after| visit.info(after, "free_kib").parse::<u64>();
+    let free = |after| {
+        let told = visit.info(after, "free_kib");
+        told.parse::<u64>()
+            .with_context(|| format!("Xen's debug key m told \"{told}\" for its free KiB"))
+    };
     let (before, after) = (free(false)?, free(true)?);
     step::note(&format!(
         "free before the guests {before} KiB, after them {after} KiB"
