@@ -63,13 +63,7 @@ fn a_frame_comes_back_for_the_pages_that_are_packed_in_it() {
     const PAGES: u64 = 3000;
     let engine = engine(10_000, true);
     let guest = Guest::new(&engine, 1, 0, 1);
-    let uuid = [1, 1];
-    engine
-        .authorise(&guest.client, uuid, true)
-        .expect("a place");
-    let pool = engine
-        .new_pool(&guest.client, PoolKind::SharedEphemeral(uuid))
-        .expect("a pool");
+    let pool = guest.join([1, 1]).expect("a pool");
     for i in 0..PAGES {
         let page = contents(Kind::Text, i);
         guest.put(pool, i, 0, &page).expect("room");

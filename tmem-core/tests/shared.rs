@@ -2,24 +2,9 @@
 //! Shared pools come and go, and so do those who share them.
 
 use crate::common::{Guest, Kind, contents, engine};
-use tmem_core::{Error, PoolKind, Uuid};
+use tmem_core::{Error, PoolKind};
 
 const POOLS: u64 = 16;
-
-fn join(guest: &Guest<'_>, uuid: Uuid) -> Result<tmem_core::PoolId, Error> {
-    guest
-        .engine
-        .authorise(&guest.client, uuid, true)
-        .expect("room");
-    let joined = guest
-        .engine
-        .new_pool(&guest.client, PoolKind::SharedEphemeral(uuid));
-    guest
-        .engine
-        .authorise(&guest.client, uuid, false)
-        .expect("it was allowed");
-    joined
-}
 
 #[test]
 fn a_client_may_join_any_number_of_pools_in_its_life() {
@@ -32,9 +17,9 @@ fn a_client_may_join_any_number_of_pools_in_its_life() {
     for number in 0..100 {
         let maker = Guest::new(&engine, 2 + number, u64::MAX, 1);
         let uuid = [number.into(), 1];
-        let made = join(&maker, uuid).expect("fewer than 16 pools");
+        let made = maker.join(uuid).expect("fewer than 16 pools");
         maker.put(made, 1, 1, &page).expect("room");
-        let joined = join(&visitor, uuid).expect("fewer than 16 pools");
+        let joined = visitor.join(uuid).expect("fewer than 16 pools");
         let there = visitor
             .get(joined, 1, 1)
             .expect("a pool")
@@ -65,14 +50,14 @@ fn a_store_serves_the_next_pool_as_new() {
     let engine = engine(100_000, true);
     let [first, second] = [1, 2].map(|id| Guest::new(&engine, id, u64::MAX, 1));
     let page = contents(Kind::Noise, 5);
-    let pool = join(&first, [1, 1]).expect("a pool");
-    join(&second, [1, 1]).expect("the same pool");
+    let pool = first.join([1, 1]).expect("a pool");
+    second.join([1, 1]).expect("the same pool");
     for index in 0..200 {
         first.put(pool, index, 1, &page).expect("room");
     }
     first.destroy_pool(pool);
     second.destroy_pool(pool);
-    let other = join(&second, [2, 2]).expect("a pool");
+    let other = second.join([2, 2]).expect("a pool");
     assert!(matches!(second.get(other, 1, 1), Err(Error::EmptyPool)));
     assert!(matches!(first.get(pool, 1, 1), Err(Error::NoPool)));
     let stats = engine.pool_stats(&second.client, other).expect("a pool");
@@ -88,9 +73,9 @@ fn a_seventeenth_pool_is_refused() {
     let engine = engine(100_000, true);
     let guests = [1, 2].map(|id| Guest::new(&engine, id, u64::MAX, 1));
     for number in 0..POOLS {
-        join(&guests[0], [number, 1]).expect("fewer than 16 pools");
+        guests[0].join([number, 1]).expect("fewer than 16 pools");
     }
-    assert_eq!(join(&guests[1], [99, 1]), Err(Error::TooManyPools));
+    assert_eq!(guests[1].join([99, 1]), Err(Error::TooManyPools));
     let _ = engine.check();
     for guest in guests {
         guest.destroy();
@@ -111,7 +96,7 @@ fn each_pool_of_a_client_is_told_by_its_name() {
         .expect("room");
     let mut expected = vec![(own, PoolKind::Ephemeral)];
     for uuid in [[1, 2], [3, 4]] {
-        let pool = join(&guest, uuid).expect("fewer than 16 pools");
+        let pool = guest.join(uuid).expect("fewer than 16 pools");
         expected.push((pool, PoolKind::SharedEphemeral(uuid)));
     }
     assert_eq!(told(), expected);
@@ -127,7 +112,7 @@ fn each_pool_of_a_client_is_told_by_its_name() {
 fn who_leaves_takes_along_what_it_touched_last_and_nothing_else() {
     let engine = engine(1000, true);
     let [one, two] = [1, 2].map(|id| Guest::new(&engine, id, u64::MAX, 1));
-    let pools = [&one, &two].map(|guest| join(guest, [5, 6]).expect("fewer than 16 pools"));
+    let pools = [&one, &two].map(|guest| guest.join([5, 6]).expect("fewer than 16 pools"));
     let page = contents(Kind::Text, 1);
     for index in 0..4 {
         one.put(pools[0], 1, index, &page).expect("room");

@@ -5,7 +5,9 @@
 use std::ptr::NonNull;
 
 use tmem_core::sim::{GuestPage, Quota, SimHost};
-use tmem_core::{Client, ClientId, Config, Engine, Error, FrameBytes, Oid, PoolId, Progress};
+use tmem_core::{
+    Client, ClientId, Config, Engine, Error, FrameBytes, Oid, PoolId, PoolKind, Progress, Uuid,
+};
 
 /// A small, seeded source of chance (xorshift64*).
 pub struct Chance(pub u64);
@@ -74,6 +76,21 @@ impl<'a> Guest<'a> {
             .client(ClientId(id), Quota::new(quota), vcpus)
             .expect("a client");
         Self { engine, client }
+    }
+
+    /// A shared pool; the guest may ask for it this once.
+    pub fn join(&self, uuid: Uuid) -> Result<PoolId, Error> {
+        let allow = |allowed| {
+            self.engine
+                .authorise(&self.client, uuid, allowed)
+                .expect("room");
+        };
+        allow(true);
+        let joined = self
+            .engine
+            .new_pool(&self.client, PoolKind::SharedEphemeral(uuid));
+        allow(false);
+        joined
     }
 
     pub fn put(&self, pool: PoolId, oid: u64, index: u32, page: &FrameBytes) -> Result<(), Error> {
