@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::bench;
 use crate::build::{self, Built};
-use crate::dom0::{Host, Visit};
+use crate::dom0::{self, Host, Visit};
 use crate::fuzz;
 use crate::guest::{Guest, Kind, Outcome, read_sums};
 use crate::host_test;
@@ -396,10 +396,6 @@ fn every_kind(arguments: &str) -> Vec<Vec<Guest>> {
     .to_vec()
 }
 
-/// KiB that may be missing when the last guests have just gone: Xen keeps a page for each domain and each vCPU until other
-/// work lets it free them (RCU). The most seen was 60, after 4 guests with 11 vCPUs.
-const FREED_LATER: u64 = 128;
-
 /// As much memory is free after the guests as before them.
 fn nothing_leaked(visit: &Visit) -> Result<()> {
     let free = |after| {
@@ -412,7 +408,7 @@ fn nothing_leaked(visit: &Visit) -> Result<()> {
         "free before the guests {before} KiB, after them {after} KiB"
     ));
     ensure!(
-        before.abs_diff(after) <= FREED_LATER,
+        before.abs_diff(after) <= dom0::KEPT,
         "{before} KiB were free before the guests, {after} KiB after them: frames leaked"
     );
     Ok(())
