@@ -94,10 +94,29 @@ pub enum Hypervisor {
     Tmem,
     /// Ours, with a security policy to enforce, and the stricter one in `/host/strict`.
     Guarded,
-    /// Ours, with what `xenpaging` takes.
-    Paging,
+    /// Ours, with Xen's own assertions, and with what `xenpaging` takes.
+    Debug,
     /// With `CONFIG_TMEM` off.
     Plain,
+}
+
+impl Hypervisor {
+    /// Whether it is another build than what users get.
+    pub fn is_built_aside(self) -> bool {
+        matches!(self, Self::Debug | Self::Plain)
+    }
+
+    /// What QEMU boots; built if need be.
+    ///
+    /// # Errors
+    /// The build's.
+    pub fn image(self, built: &Built) -> Result<PathBuf> {
+        match self {
+            Self::Tmem | Self::Guarded => Ok(built.xen.image.clone()),
+            Self::Debug => xen::build_for_tests(&built.library.object),
+            Self::Plain => xen::check_without_tmem(),
+        }
+    }
 }
 
 /// A host to start guests on.
@@ -237,14 +256,14 @@ impl Dom0 {
         fs::write(home.join("script"), script)?;
         let policies = match host.hypervisor {
             Hypervisor::Guarded => Some(xen::policies()?),
-            Hypervisor::Tmem | Hypervisor::Paging | Hypervisor::Plain => None,
+            Hypervisor::Tmem | Hypervisor::Debug | Hypervisor::Plain => None,
         };
         if let Some(policies) = &policies {
             fs::copy(&policies.strict, home.join("strict"))?;
             fs::copy(&policies.lenient, home.join("lenient"))?;
         }
 
-        if host.hypervisor == Hypervisor::Paging {
+        if host.hypervisor == Hypervisor::Debug {
             let pager = xen::build_pager(&places::build("dom0/unpacked/usr"))?;
             fs::copy(pager, tree.join("bin/xenpaging"))?;
         }
@@ -259,11 +278,7 @@ impl Dom0 {
         files.extend(fs::read(&ours)?);
         fs::write(&ours, files)?;
 
-        let hypervisor = match host.hypervisor {
-            Hypervisor::Plain => xen::check_without_tmem()?,
-            Hypervisor::Paging => xen::build_with_paging(&built.library.object)?,
-            Hypervisor::Tmem | Hypervisor::Guarded => built.xen.image.clone(),
-        };
+        let hypervisor = host.hypervisor.image(built)?;
         let mut modules = vec![
             (
                 &*self.kernel,

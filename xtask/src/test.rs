@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::bench;
 use crate::build::{self, Built};
-use crate::dom0::{self, Host, Visit};
+use crate::dom0::{self, Host, Hypervisor, Visit};
 use crate::fuzz;
 use crate::guest::{Guest, Kind, Outcome, read_sums};
 use crate::host_test;
@@ -22,7 +22,6 @@ use crate::places::{self, short};
 use crate::qemu::{Boot, Hardware, Machine};
 use crate::races;
 use crate::step;
-use crate::xen;
 
 /// In how many orders of steps each race is tried.
 const SCHEDULES: u64 = 600;
@@ -185,7 +184,6 @@ fn check_other_builds(built: &Built) -> Tally {
         }
     }
     tally.check(bench::check_instructions());
-    tally.check(xen::check_without_tmem());
     tally
 }
 
@@ -194,8 +192,7 @@ fn check_other_builds(built: &Built) -> Tally {
 /// # Errors
 /// If there is no such machine, or the build fails.
 pub fn boot_one(name: &str) -> Result<bool> {
-    let mut hosts = hosts();
-    hosts.push(host_test::paging());
+    let hosts = hosts();
     let names: Vec<_> = hosts.iter().map(|host| host.name).collect();
     ensure!(
         names.contains(&name) || ALONE.iter().any(|alone| alone.name == name),
@@ -218,6 +215,7 @@ fn cargo(what: &str, log: &str, arguments: &[&str]) -> Result<()> {
 /// A machine with nothing but Xen and the test guest.
 struct Alone {
     name: &'static str,
+    hypervisor: Hypervisor,
     pvh: bool,
     cpus: u32,
     suites: &'static str,
@@ -226,18 +224,21 @@ struct Alone {
 const ALONE: [Alone; 3] = [
     Alone {
         name: "alone-1",
+        hypervisor: Hypervisor::Tmem,
         pvh: false,
         cpus: 1,
         suites: "all",
     },
     Alone {
         name: "alone-2",
+        hypervisor: Hypervisor::Debug,
         pvh: false,
         cpus: 2,
         suites: "all",
     },
     Alone {
         name: "alone-pvh",
+        hypervisor: Hypervisor::Tmem,
         pvh: true,
         cpus: 1,
         suites: "matrix+figures",
@@ -252,41 +253,65 @@ fn hosts() -> Vec<Host<'static>> {
         crowded_host(),
         roomy_host(),
         host_test::nested(),
+        host_test::paging(),
     ];
     hosts.extend(host_test::refusals());
     hosts
 }
 
-/// Boots those machines in QEMU, as many at once as there are processors for theirs, and counts what their guests say.
+/// Boots those machines in QEMU, as many at once as there are processors for theirs, and counts what their guests say. What
+/// only some of them run is built meanwhile, in the time that the others leave.
 ///
 /// A machine's processors wait for each other, spinning: with more of them than real ones, what takes two minutes takes
 /// fifteen.
 fn boot(built: &Built, hosts: Vec<Host<'static>>, wanted: impl Fn(&str) -> bool) -> Tally {
-    let hosts = hosts.into_iter().filter(|host| wanted(host.name));
-    let alone = ALONE.into_iter().filter(|alone| wanted(alone.name));
-    let mut jobs: Vec<_> = hosts.map(Job::Host).chain(alone.map(Job::Alone)).collect();
+    let hosts = hosts.into_iter().map(Job::Host);
+    let alone = ALONE.into_iter().map(Job::Alone);
+    let (later, mut jobs): (Vec<_>, Vec<_>) = hosts
+        .chain(alone)
+        .filter(|job| wanted(job.name()))
+        .partition(|job| job.hypervisor().is_built_aside());
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let mut free = processors;
     let mut tally = Tally::default();
     thread::scope(|scope| {
-        let (send, ended) = mpsc::channel();
-        let mut running = 0;
-        while running > 0 || !jobs.is_empty() {
+        let (send, events) = mpsc::channel();
+        let mut awaited = later.len();
+        let builds = send.clone();
+        scope.spawn(move || {
+            for job in later {
+                let result = job.hypervisor().image(built).map(|_| job);
+                builds.send(Event::Ready(result)).expect("it is waited for");
+            }
+        });
+        while awaited > 0 || !jobs.is_empty() {
             let takes = |job: &Job| processors.min(job.cpus() as usize);
             while let Some(next) = jobs.iter().position(|job| takes(job) <= free) {
                 let job = jobs.remove(next);
                 let (takes, send) = (takes(&job), send.clone());
                 free -= takes;
-                running += 1;
-                scope.spawn(move || send.send((takes, job.run(built))));
+                awaited += 1;
+                scope.spawn(move || send.send(Event::Ended(takes, job.run(built))));
             }
-            let (took, sums) = ended.recv().expect("a machine is running");
-            free += took;
-            running -= 1;
-            tally.add(sums);
+            match events.recv().expect("something is awaited") {
+                Event::Ready(job) => jobs.extend(tally.check(job)),
+                Event::Ended(took, sums) => {
+                    free += took;
+                    tally.add(sums);
+                }
+            }
+            awaited -= 1;
         }
     });
     tally
+}
+
+/// What comes while machines run.
+enum Event {
+    /// The Xen for a machine is there, or could not be built.
+    Ready(Result<Job>),
+    /// A machine with that many processors has ended.
+    Ended(usize, Tally),
 }
 
 /// A machine to boot.
@@ -296,6 +321,20 @@ enum Job {
 }
 
 impl Job {
+    fn name(&self) -> &str {
+        match self {
+            Self::Alone(alone) => alone.name,
+            Self::Host(host) => host.name,
+        }
+    }
+
+    fn hypervisor(&self) -> Hypervisor {
+        match self {
+            Self::Alone(alone) => alone.hypervisor,
+            Self::Host(host) => host.hypervisor,
+        }
+    }
+
     /// The machine's processors.
     fn cpus(&self) -> u32 {
         match self {
@@ -344,7 +383,7 @@ impl Alone {
             memory: 384,
             cpus,
             hardware,
-            xen: &built.xen.image,
+            xen: &self.hypervisor.image(built)?,
             options: &format!("tmem=1 dom0_mem=64M,max:128M dom0_max_vcpus={cpus} {option}"),
             modules: &[(&built.kernels.wide, &format!("suite={}", self.suites))],
             end: None,
@@ -358,42 +397,44 @@ impl Alone {
 
 /// A host whose memory nobody fills: the ABI and the data.
 fn roomy_host() -> Host<'static> {
-    let mut rounds = every_kind("suite=matrix+data balloon=16");
-    let compat = "layout=compat suite=matrix+data balloon=16";
-    rounds.push(vec![Guest::new("pvh-compat", Kind::Pvh, 1, compat)]);
-    // Their firmware and devices take long enough: fewer pages than the others.
-    rounds.push(vec![
-        Guest::new(
-            "hvm",
-            Kind::Hvm,
-            1,
-            "suite=matrix+data balloon=16 pages=200",
-        ),
-        Guest::new("hvm-compat", Kind::Hvm, 1, &format!("{compat} pages=200")),
-    ]);
-    Host::in_rounds("roomy-host", 1024, rounds)
+    let wide = "suite=matrix+data balloon=16";
+    let compat = &format!("{wide} layout=compat");
+    // Firmware and devices take long enough: fewer pages than the others.
+    let (few, few_compat) = (&format!("{wide} pages=200"), &format!("{compat} pages=200"));
+    let rounds = [
+        [
+            Guest::new("pv64", Kind::Pv64, 1, wide),
+            Guest::new("pv32", Kind::Pv32, 1, wide),
+        ],
+        [
+            Guest::new("pvh", Kind::Pvh, 1, wide),
+            Guest::new("pvh-compat", Kind::Pvh, 1, compat),
+        ],
+        [
+            Guest::new("hvm", Kind::Hvm, 1, few),
+            Guest::new("hvm-compat", Kind::Hvm, 1, few_compat),
+        ],
+    ];
+    Host::in_rounds("roomy-host", 1024, rounds.map(Vec::from).to_vec())
 }
 
 /// A host whose memory the guests fill, alone and against each other.
 fn crowded_host() -> Host<'static> {
-    let mut rounds = every_kind("suite=pressure+smp balloon=16 rounds=2000");
+    let every_kind = [
+        ("pv64", Kind::Pv64),
+        ("pv32", Kind::Pv32),
+        ("pvh", Kind::Pvh),
+    ];
+    let smp = "suite=pressure+smp balloon=16 rounds=2000";
+    let mut rounds = every_kind
+        .map(|(name, kind)| vec![Guest::new(name, kind, 2, smp)])
+        .to_vec();
     let crowded = "suite=data+pressure+smp balloon=16 rounds=2000 crowded=1";
     rounds.push(vec![
         Guest::new("pv64-crowded", Kind::Pv64, 2, crowded),
         Guest::new("pvh-crowded", Kind::Pvh, 2, crowded),
     ]);
     Host::in_rounds("crowded-host", 544, rounds)
-}
-
-/// One guest of each kind, one after the other.
-fn every_kind(arguments: &str) -> Vec<Vec<Guest>> {
-    [
-        ("pv64", Kind::Pv64),
-        ("pv32", Kind::Pv32),
-        ("pvh", Kind::Pvh),
-    ]
-    .map(|(name, kind)| vec![Guest::new(name, kind, 2, arguments)])
-    .to_vec()
 }
 
 /// As much memory is free after the guests as before them.

@@ -25,12 +25,27 @@ pub struct Xen {
     pub symbols: PathBuf,
 }
 
+/// A configuration of Xen, built in a folder of its own.
+struct Variant {
+    folder: &'static str,
+    /// What is added to Xen's default for x86-64.
+    config: String,
+    /// Machines run meanwhile: it takes only what they leave of the processors.
+    aside: bool,
+}
+
 /// Builds the hypervisor around the Rust library in `object`.
 ///
 /// # Errors
 /// If the source can't be had, a patch does not apply or something does not compile.
 pub fn build(object: &Path) -> Result<Xen> {
-    let home = build_around(object, "xen", "tmem", &ours()?)?;
+    let variant = Variant {
+        folder: "tmem",
+        config: ours()?,
+        aside: false,
+    };
+    variant.build_around(object)?;
+    let home = variant.home();
     let xen = Xen {
         compressed: places::build("xen.gz"),
         image: home.join("xen"),
@@ -40,17 +55,22 @@ pub fn build(object: &Path) -> Result<Xen> {
     Ok(xen)
 }
 
-/// Builds the same with what `xenpaging` takes: Xen's developers do not support that, so it is for tests only. Returns
-/// that Xen.
+/// Builds the same for tests: with Xen's own assertions and checks of locks, and with what `xenpaging` takes, which Xen's
+/// developers do not support. Returns that Xen.
 ///
 /// # Errors
 /// As [`build`].
-pub fn build_with_paging(object: &Path) -> Result<PathBuf> {
-    let config = ours()? + "CONFIG_UNSUPPORTED=y\nCONFIG_MEM_PAGING=y\n";
-    Ok(build_around(object, "xen-paging", "paging", &config)?.join("xen"))
+pub fn build_for_tests(object: &Path) -> Result<PathBuf> {
+    let variant = Variant {
+        folder: "debug",
+        config: ours()? + "CONFIG_DEBUG=y\nCONFIG_UNSUPPORTED=y\nCONFIG_MEM_PAGING=y\n",
+        aside: true,
+    };
+    variant.build_around(object)?;
+    Ok(variant.home().join("xen"))
 }
 
-/// Builds the pager for it, with the headers and libraries of Debian's `libxen-dev` in `home`. Debian's own does not say of
+/// Builds a pager for guests of that Xen, with the headers and libraries of Debian's `libxen-dev` in `home`. Debian's own does not say of
 /// which version its answers are: Xen drops them, and the guest waits forever.
 ///
 /// # Errors
@@ -97,34 +117,6 @@ fn ours() -> Result<String> {
     fs::read_to_string(places::root().join("xen-patches/config")).context("xen-patches/config")
 }
 
-/// Builds a hypervisor around the Rust library in `object`, in a folder of its own, which it returns.
-fn build_around(object: &Path, name: &str, folder: &str, config: &str) -> Result<PathBuf> {
-    let source = source()?;
-    let home = places::build("xen").join(folder);
-    let what = format!("build Xen in build/xen/{folder}");
-    let stamp = tree_inputs()?
-        .value(config)
-        .files(&places::root().join("c-glue"))?
-        .files(&library_header()?)?
-        .files(object)?
-        .stamp(name);
-    if stamp.is_fresh() && home.join("xen").exists() {
-        step::reuse(&what);
-        return Ok(home);
-    }
-    configure(&source, &home, name, config)?;
-    fs::create_dir_all(home.join("common/tmem"))?;
-    copy_changed(object, &home.join("common/tmem/tmem-rs.o"))?;
-    step::run(
-        &what,
-        name,
-        make(&source, &home).arg("build"),
-        "The C is in c-glue/ and xen-patches/; what the library lacks is in tmem-xen-shim/.",
-    )?;
-    stamp.set()?;
-    Ok(home)
-}
-
 /// Checks that with `CONFIG_TMEM` off the patched Xen builds and holds nothing of tmem. Returns that Xen, which is for PV
 /// guests only: that takes half the time, and none of the patches is about HVM.
 ///
@@ -132,22 +124,27 @@ fn build_around(object: &Path, name: &str, folder: &str, config: &str) -> Result
 /// Says what is wrong.
 pub fn check_without_tmem() -> Result<PathBuf> {
     let source = source()?;
-    let home = places::build("xen/plain");
+    let variant = Variant {
+        folder: "plain",
+        config: "# CONFIG_HVM is not set\n".to_owned(),
+        aside: true,
+    };
     let stamp = tree_inputs()?
+        .value(&variant.config)
         .files(&places::root().join("c-glue/tmem.h"))?
         .stamp("xen-plain");
-    let image = home.join("xen");
+    let image = variant.home().join("xen");
     if stamp.is_fresh() && image.exists() {
         return Ok(image);
     }
-    configure(&source, &home, "xen-plain", "# CONFIG_HVM is not set\n")?;
+    variant.configure(&source)?;
     step::run(
         "build Xen with CONFIG_TMEM off",
         "xen-plain",
-        make(&source, &home).arg("build"),
+        variant.make(&source).arg("build"),
         "The patches are in xen-patches/.",
     )?;
-    let symbols = step::output(Command::new("nm").arg(home.join("xen-syms")))?;
+    let symbols = step::output(Command::new("nm").arg(variant.home().join("xen-syms")))?;
     let ours: Vec<_> = symbols
         .lines()
         // Xen has a bootmem and an initmem of its own.
@@ -162,6 +159,92 @@ pub fn check_without_tmem() -> Result<PathBuf> {
     );
     stamp.set()?;
     Ok(image)
+}
+
+impl Variant {
+    fn home(&self) -> PathBuf {
+        places::build("xen").join(self.folder)
+    }
+
+    /// Names logs and stamps.
+    fn name(&self) -> String {
+        format!("xen-{}", self.folder)
+    }
+
+    /// Builds it around the Rust library in `object`.
+    fn build_around(&self, object: &Path) -> Result<()> {
+        let source = source()?;
+        let (home, name) = (self.home(), self.name());
+        let what = format!("build Xen in {}", places::short(&home));
+        let stamp = tree_inputs()?
+            .value(&self.config)
+            .files(&places::root().join("c-glue"))?
+            .files(&library_header()?)?
+            .files(object)?
+            .stamp(&name);
+        if stamp.is_fresh() && home.join("xen").exists() {
+            step::reuse(&what);
+            return Ok(());
+        }
+        self.configure(&source)?;
+        fs::create_dir_all(home.join("common/tmem"))?;
+        copy_changed(object, &home.join("common/tmem/tmem-rs.o"))?;
+        step::run(
+            &what,
+            &name,
+            self.make(&source).arg("build"),
+            "The C is in c-glue/ and xen-patches/; what the library lacks is in tmem-xen-shim/.",
+        )?;
+        stamp.set()
+    }
+
+    fn configure(&self, source: &Path) -> Result<()> {
+        let (home, name) = (self.home(), self.name());
+        let stamp = tree_inputs()?
+            .value(&self.config)
+            .stamp(&format!("{name}-config"));
+        if stamp.is_fresh() && home.join(".config").exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(&home)?;
+        let advice = "The configuration is xen-patches/config.";
+        step::run(
+            "configure Xen",
+            &format!("{name}-defconfig"),
+            self.make(source).arg("defconfig"),
+            advice,
+        )?;
+        let config = home.join(".config");
+        let mut text = fs::read_to_string(&config)?;
+        text.push_str(&self.config);
+        fs::write(&config, text)?;
+        step::run(
+            "add to its configuration",
+            &format!("{name}-config"),
+            self.make(source).arg("olddefconfig"),
+            advice,
+        )?;
+        stamp.set()
+    }
+
+    fn make(&self, source: &Path) -> Command {
+        let mut make = Command::new("make");
+        if self.aside {
+            make = Command::new("chrt");
+            make.args(["--idle", "0", "make"]);
+        }
+        make.arg("-C")
+            .arg(source.join("xen"))
+            .arg(format!("O={}", self.home().display()))
+            .arg(format!(
+                "-j{}",
+                std::thread::available_parallelism().map_or(1, usize::from)
+            ))
+            // Shown by `xl info`, and by Xen as it boots.
+            .arg("XEN_VENDORVERSION=-tmem")
+            .env_remove("MAKEFLAGS");
+        make
+    }
 }
 
 /// Flask's policies for tests.
@@ -300,50 +383,6 @@ fn patch(tree: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Makes the configuration of the build `name`: Xen's default for x86-64, and what is added.
-fn configure(source: &Path, home: &Path, name: &str, added: &str) -> Result<()> {
-    let stamp = tree_inputs()?.value(added).stamp(&format!("{name}-config"));
-    if stamp.is_fresh() && home.join(".config").exists() {
-        return Ok(());
-    }
-    fs::create_dir_all(home)?;
-    let advice = "The configuration is xen-patches/config.";
-    step::run(
-        "configure Xen",
-        &format!("{name}-defconfig"),
-        make(source, home).arg("defconfig"),
-        advice,
-    )?;
-    if !added.is_empty() {
-        let config = home.join(".config");
-        let mut text = fs::read_to_string(&config)?;
-        text.push_str(added);
-        fs::write(&config, text)?;
-        step::run(
-            "add to its configuration",
-            &format!("{name}-config"),
-            make(source, home).arg("olddefconfig"),
-            advice,
-        )?;
-    }
-    stamp.set()
-}
-
-fn make(source: &Path, home: &Path) -> Command {
-    let mut make = Command::new("make");
-    make.arg("-C")
-        .arg(source.join("xen"))
-        .arg(format!("O={}", home.display()))
-        .arg(format!(
-            "-j{}",
-            std::thread::available_parallelism().map_or(1, usize::from)
-        ))
-        // Shown by `xl info`, and by Xen as it boots.
-        .arg("XEN_VENDORVERSION=-tmem")
-        .env_remove("MAKEFLAGS");
-    make
 }
 
 /// Copies a file unless it is there already, so that make does not take it for new.
