@@ -226,6 +226,10 @@ mod tests {
             }
         }
         assert!((60..80).contains(&tries), "{tries} tries");
+        let others = (1..64).map(|number| 7 + (number << 26));
+        for other in others {
+            assert!(backoff.may_try(other), "another object's pages are tried");
+        }
         while !backoff.may_try(7) {}
         backoff.learn(7, true);
         assert!(backoff.may_try(7), "one success and it is tried again");

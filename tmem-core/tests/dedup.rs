@@ -6,6 +6,15 @@ use tmem_core::{Config, PoolKind};
 
 #[test]
 fn equal_pages_take_the_room_of_one_in_ten() {
+    equal_pages(Kind::Noise);
+}
+
+#[test]
+fn so_do_equal_pages_that_compress() {
+    equal_pages(Kind::Text);
+}
+
+fn equal_pages(kind: Kind) {
     let engine = engine_with(
         10_000,
         Config {
@@ -18,7 +27,7 @@ fn equal_pages_take_the_room_of_one_in_ten() {
         .new_pool(&guest.client, PoolKind::Persistent)
         .expect("a pool");
     let before = engine.host().held();
-    let page = contents(Kind::Noise, 5);
+    let page = contents(kind, 5);
     for index in 0..1000 {
         guest.put(pool, 1, index, &page).expect("room");
     }

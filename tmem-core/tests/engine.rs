@@ -2,6 +2,7 @@
 //! The engine's tests, as one program: the engine is compiled for their host once, not for each of them.
 
 mod bounded;
+mod clients;
 mod common;
 mod damage;
 mod dedup;

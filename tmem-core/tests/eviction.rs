@@ -103,6 +103,27 @@ fn the_client_furthest_above_its_share_gives_first() {
 }
 
 #[test]
+fn of_two_above_their_shares_the_further_one_gives() {
+    let engine = engine(100_000, true);
+    // Shares of 2000 frames by weight: 200, 200 and 1600.
+    let [fat, stout, lean] = [(1, 1), (2, 1), (3, 8)].map(|(id, weight)| {
+        let guest = Guest::new(&engine, id, 0, 1);
+        engine.set_weight(&guest.client, weight);
+        guest
+    });
+    let pools = [(&fat, 1000), (&stout, 600), (&lean, 400)].map(|(guest, count)| {
+        let pool = pool(guest, PoolKind::Ephemeral);
+        fill(guest, pool, count);
+        pool
+    });
+    engine.relinquish(300);
+    let left = pages(&fat, pools[0]);
+    assert!((690..=710).contains(&left), "{left} pages left of 1000");
+    assert_eq!(pages(&stout, pools[1]), 600);
+    assert_eq!(pages(&lean, pools[2]), 400);
+}
+
+#[test]
 fn a_shared_pool_weighs_on_who_joined_first() {
     let engine = engine(100_000, true);
     let [first, second] = [1, 2].map(|id| {

@@ -108,3 +108,26 @@ fn pages_go_to_the_gaps_that_they_should() {
         assert_eq!(frames.held(), 0, "frames leak");
     }
 }
+
+#[test]
+fn a_chain_holds_its_bytes_and_no_others() {
+    let host = SimHost::new(100);
+    let mut frames = Frames::new(None);
+    let supply = &mut frames.of(&host);
+    let mut pack = Pack::new();
+    let bytes: Vec<u8> = (0..=250).cycle().take(3000).collect();
+    // Leaves a gap that the others are split at.
+    let first = pack.store(1, &bytes[..2500], supply).expect("room");
+    let others = [2500, 2000].map(|count| pack.store(2, &bytes[..count], supply).expect("room"));
+    for (chain, count) in [(first, 2500), (others[0], 2500), (others[1], 2000)] {
+        assert!(pack.holds(chain, &bytes[..count], supply));
+        for wrong in [0, count / 2, count - 1] {
+            let mut wrong_bytes = bytes[..count].to_vec();
+            wrong_bytes[wrong] ^= 1;
+            assert!(!pack.holds(chain, &wrong_bytes, supply), "byte {wrong}");
+        }
+        pack.free(chain, supply);
+    }
+    supply.drain();
+    assert_eq!(frames.held(), 0, "frames leak");
+}

@@ -5,7 +5,8 @@
 //!
 //! - a get returns what was put last, or nothing; nothing only if nothing was put, or it was flushed, or the page was
 //!   ephemeral and memory was short at some time;
-//! - a put is refused only if the host refused a frame or a charge meanwhile, or the client's cap is reached;
+//! - a put is refused only if the host refused a frame or a charge meanwhile, or the client's cap is reached; and then a new
+//!   persistent page is refused;
 //! - a persistent page goes only by its guest's doing;
 //! - after each operation, the host's figures are those of the engine's census.
 #![allow(dead_code, reason = "the fuzzer uses a part")]
@@ -548,6 +549,7 @@ impl Machine {
                     !frozen || (before != 0 && !saving),
                     "a frozen client stored a page"
                 );
+                assert!(before != 0 || !full, "a page was stored above the cap");
                 version
             }
             Err(Error::BadFrame) => {
