@@ -181,7 +181,7 @@ pub struct Visit {
 }
 
 /// KiB that Xen may have less in the end than before the first guest: its allocator of small pieces (xmalloc) has them spread
-/// over more pages then, and dom0's tables of events and grants have grown. The most seen is 60, also after 40 guests.
+/// over more pages then, and dom0's tables of events and grants have grown. The most seen is 60; 48 after 40 guests.
 pub const KEPT: u64 = 128;
 
 /// Seconds that one guest may take; emulation is slow.

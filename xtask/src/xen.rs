@@ -70,8 +70,8 @@ pub fn build_for_tests(object: &Path) -> Result<PathBuf> {
     Ok(variant.home().join("xen"))
 }
 
-/// Builds a pager for guests of that Xen, with the headers and libraries of Debian's `libxen-dev` in `home`. Debian's own does not say of
-/// which version its answers are: Xen drops them, and the guest waits forever.
+/// Builds a pager for guests of that Xen, with the headers and libraries of Debian's `libxen-dev` in `home`. Debian's own
+/// does not say of which version its answers are: Xen drops them, and the guest waits forever.
 ///
 /// # Errors
 /// If it does not compile.
