@@ -52,6 +52,7 @@ const PROGRAMS: &[&str] = &[
     "libxl-save-helper",
     "xen-hptool",
     "xen-init-dom0",
+    "xen-memshare",
     "xenconsole",
     "xenconsoled",
     "xenstored",
@@ -94,7 +95,7 @@ pub enum Hypervisor {
     Tmem,
     /// Ours, with a security policy to enforce, and the stricter one in `/host/strict`.
     Guarded,
-    /// Ours, with Xen's own assertions, and with what `xenpaging` takes.
+    /// Ours, with Xen's own assertions, and with what `xenpaging` and `xen-memshare` take.
     Debug,
     /// With `CONFIG_TMEM` off.
     Plain,

@@ -62,11 +62,14 @@ pub fn nested() -> Host<'static> {
     }
 }
 
-/// A host that pages a guest out.
+/// A host that pages a guest out, and shares another one's frames.
 pub fn paging() -> Host<'static> {
     Host {
         hardware: Hardware::Nested,
-        guests: vec![player("paged", Kind::Pvh, "paged")],
+        guests: vec![
+            player("paged", Kind::Pvh, "paged"),
+            player("shared", Kind::Pvh, "shared"),
+        ],
         ..small("paging-host", Hypervisor::Debug, PAGING)
     }
 }
@@ -140,6 +143,29 @@ expect "the guest is paged out, from $before MiB to $target MiB" test "$(memory)
 go paged
 finish paged
 show pager tail -n 20 /tmp/pager
+
+begin "frames of a guest that are one"
+start shared
+wait_for shared "host: ready"
+id=$(xl domid shared)
+expect "its frames may be shared" xen-memshare enable "$id"
+pairs=0
+# What `xen-memshare nominate` prints of a frame.
+nominate() {
+    xen-memshare nominate "$id" "$1" | sed -n 's/^handle = //p'
+}
+while read -r one other; do
+    first=$(nominate "$one") second=$(nominate "$other")
+    expect "frames $one and $other become one" \
+        xen-memshare share "$id" "$other" "$second" "$id" "$one" "$first"
+    pairs=$((pairs + 1))
+done << END
+$(sed -n 's/^host: pair \([0-9]* [0-9]*\).*/\1/p' /var/log/xen/console/guest-shared.log)
+END
+# The tool calls the pages that were saved "used".
+expect "that saves $pairs frames" test "$(xen-memshare info | sed -n 's/^used = //p')" = "$pairs"
+go shared
+finish shared
 "#;
 
 const OFF: &str = r#"

@@ -55,19 +55,34 @@ pub fn build(object: &Path) -> Result<Xen> {
     Ok(xen)
 }
 
-/// Builds the same for tests: with Xen's own assertions and checks of locks, and with what `xenpaging` takes, which Xen's
-/// developers do not support. Returns that Xen.
+/// Builds the same for tests: with Xen's own assertions and checks of locks, and with what `xenpaging` and `xen-memshare`
+/// take, which Xen's developers do not support. Returns that Xen.
 ///
 /// # Errors
 /// As [`build`].
 pub fn build_for_tests(object: &Path) -> Result<PathBuf> {
     let variant = Variant {
         folder: "debug",
-        config: ours()? + "CONFIG_DEBUG=y\nCONFIG_UNSUPPORTED=y\nCONFIG_MEM_PAGING=y\n",
+        config: ours()?
+            + "CONFIG_DEBUG=y\nCONFIG_UNSUPPORTED=y\nCONFIG_MEM_PAGING=y\nCONFIG_MEM_SHARING=y\n",
         aside: true,
     };
+    allow_sharing_without_vmx()?;
     variant.build_around(object)?;
     Ok(variant.home().join("xen"))
+}
+
+/// Xen shares frames on Intel's processors only, which QEMU does not emulate the virtualisation of; AMD's do as well. No other
+/// build compiles that file.
+fn allow_sharing_without_vmx() -> Result<()> {
+    const CHECK: &str = "!is_hvm_domain(d) || !cpu_has_vmx";
+    const WITHOUT: &str = "!is_hvm_domain(d)";
+    let file = source()?.join("xen/arch/x86/mm/mem_sharing.c");
+    let text = fs::read_to_string(&file)?;
+    if !text.contains(CHECK) {
+        return Ok(());
+    }
+    fs::write(&file, replace_once(&text, CHECK, WITHOUT)?).context("mem_sharing.c")
 }
 
 /// Builds a pager for guests of that Xen, with the headers and libraries of Debian's `libxen-dev` in `home`. Debian's own
@@ -77,16 +92,11 @@ pub fn build_for_tests(object: &Path) -> Result<PathBuf> {
 /// If it does not compile.
 pub fn build_pager(home: &Path) -> Result<PathBuf> {
     const ANSWER: &str = "    vm_event_response_t rsp;\n";
+    const VERSIONED: &str =
+        "    vm_event_response_t rsp = { .version = VM_EVENT_INTERFACE_VERSION };\n";
     let source = source()?.join("tools/xenpaging");
     let main = fs::read_to_string(source.join("xenpaging.c"))?;
-    ensure!(
-        main.matches(ANSWER).count() == 1,
-        "xenpaging.c has no answer to say the version of"
-    );
-    let main = main.replace(
-        ANSWER,
-        "    vm_event_response_t rsp = { .version = VM_EVENT_INTERFACE_VERSION };\n",
-    );
+    let main = replace_once(&main, ANSWER, VERSIONED).context("xenpaging.c")?;
     let patched = places::build("xen/xenpaging.c");
     fs::write(&patched, main)?;
     let pager = places::build("xen/xenpaging");
@@ -291,11 +301,7 @@ pub fn policies() -> Result<Policies> {
         ("allow domain_type xen_t:xen2 tmem_op;", ""),
         ("coverage_op tmem_control", "coverage_op"),
     ] {
-        ensure!(
-            strict.matches(allowed).count() == 1,
-            "Xen's security policy does not say \"{allowed}\" once"
-        );
-        strict = strict.replace(allowed, forbidden);
+        strict = replace_once(&strict, allowed, forbidden).context("Xen's security policy")?;
     }
     let text = home.join("strict.conf");
     fs::write(&text, strict)?;
@@ -386,6 +392,17 @@ fn patch(tree: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Replaces what should stand there once.
+fn replace_once(text: &str, from: &str, to: &str) -> Result<String> {
+    let count = text.matches(from).count();
+    ensure!(
+        count == 1,
+        "\"{}\" stands there {count} times, not once",
+        from.trim()
+    );
+    Ok(text.replace(from, to))
 }
 
 /// Copies a file unless it is there already, so that make does not take it for new.

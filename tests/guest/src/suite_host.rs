@@ -57,6 +57,7 @@ pub fn run() {
         Some("walk") => walk::run(),
         Some("frames") => frames::run(),
         Some("paged") => frames::paged(),
+        Some("shared") => frames::shared(),
         Some("without") => without(),
         Some(role) => panic!("there is no role {role}"),
     }
