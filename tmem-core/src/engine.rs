@@ -124,12 +124,12 @@ pub struct PoolInfo {
     pub pages: u64,
 }
 
-/// Sums over the whole store. A shared pool counts once for each id that stands for it.
+/// Sums over the whole store. A shared pool counts once, whoever uses it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineStats {
     /// Clients that live.
     pub clients: u32,
-    /// Their live pools.
+    /// Pools, until their last page is gone.
     pub pools: u32,
     /// Pages in those.
     pub pages: u64,
@@ -139,6 +139,15 @@ pub struct EngineStats {
     pub persistent_frames: u64,
     /// What happened since boot.
     pub past: PoolStats,
+}
+
+impl EngineStats {
+    /// Adds a pool, which has that number in its store.
+    pub(crate) fn add<H: Host>(&mut self, store: &Store<H>, number: u8) {
+        self.pools += 1;
+        self.pages += store.pages(number);
+        self.past.merge(&store.stats(number));
+    }
 }
 
 /// What the administrator chose at boot.
@@ -664,32 +673,38 @@ impl<H: Host> Engine<H> {
 
     /// Does something with each client that lives. Clients that come or go meanwhile may be left out.
     pub fn for_each_client(&self, mut work: impl FnMut(&Client<H>)) {
+        self.for_each_known(|client| {
+            if !client.body().dead.load(Ordering::Relaxed) {
+                work(client);
+            }
+        });
+    }
+
+    /// The same, with those that are being destroyed.
+    fn for_each_known(&self, mut work: impl FnMut(&Client<H>)) {
         let mut number = 0;
         loop {
             let client = self.registry.lock().nth(number);
             let Some(client) = client else { return };
-            if !client.body().dead.load(Ordering::Relaxed) {
-                work(&client);
-            }
+            work(&client);
             number += 1;
         }
     }
 
-    /// Sums over the whole store.
+    /// Sums over the whole store. What comes or goes meanwhile may be left out.
     pub fn stats(&self) -> EngineStats {
-        let mut stats = EngineStats {
-            past: self.registry.lock().past,
-            ..EngineStats::default()
-        };
-        stats.ephemeral_frames = self.freeable();
-        self.for_each_client(|client| {
-            stats.clients += 1;
+        let mut stats = self.registry.lock().stats();
+        self.for_each_known(|client| {
+            let body = client.body();
+            stats.clients += u32::from(!body.dead.load(Ordering::Relaxed));
             stats.persistent_frames += self.frames(client).1;
-            for (id, info) in self.pools(client) {
-                stats.pools += 1;
-                stats.pages += info.pages;
-                if let Ok(more) = self.pool_stats(client, id) {
-                    stats.past.merge(&more);
+            for (slot, id) in PoolId::all().map(|id| (body.slot(id), id)) {
+                // A dying pool has a past already: it must not seem gone until it is counted elsewhere.
+                if slot.state() != State::Free
+                    && !slot.is_shared()
+                    && let Some(store) = body.store(slot.store())
+                {
+                    stats.add(store, slot.number(id));
                 }
             }
         });

@@ -654,4 +654,41 @@ mod tests {
         }
         assert_eq!(frames.held(), 0, "an empty index holds no frame");
     }
+
+    #[test]
+    fn buckets_merge_once_both_are_nearly_empty() {
+        let host = SimHost::new(100);
+        let mut frames = Frames::new(None);
+        let mut index = Index::new();
+        let supply = &mut frames.of(&host);
+        // The lowest bit tells the two buckets apart; in each, entries spread over all lines.
+        let odd = |name: u32| u64::from(name << 17 | name << 1 | 1);
+        let even = |name: u32| u64::from(name << 17 | name << 1);
+        let full = u32::from(SPLIT) - 20;
+        for name in 1..=full {
+            index.reserve(odd(name), supply).unwrap();
+            index.insert(odd(name), Entry(name));
+        }
+        for name in 1..=30 {
+            index.reserve(even(name), supply).unwrap();
+            index.insert(even(name), Entry(full + name));
+        }
+        assert_eq!(index.check(), (full + 30, 3), "a leaf and two buckets");
+        for name in 1..=30 {
+            index.remove(even(name), Entry(full + name), supply);
+            assert_eq!(
+                index.check(),
+                (full + 30 - name, 3),
+                "the full one stays alone"
+            );
+        }
+        for name in 1..full {
+            index.remove(odd(name), Entry(name), supply);
+            let left = full - name;
+            let buckets = if left > u32::from(MERGE / 2) { 2 } else { 1 };
+            assert_eq!(index.check(), (left, 1 + buckets), "{left} left");
+        }
+        index.remove(odd(full), Entry(full), supply);
+        assert_eq!(frames.held(), 0, "an empty index holds no frame");
+    }
 }

@@ -6,7 +6,7 @@ mod check;
 
 use crate::client::{Body, Client, EPHEMERAL, Slot};
 use crate::counted::Counted;
-use crate::engine::{ClientId, Engine, SHARED_POOLS, Uuid};
+use crate::engine::{ClientId, Engine, EngineStats, SHARED_POOLS, Uuid};
 use crate::frame::{Frames, InFrame, Shortage};
 use crate::host::Host;
 use crate::stats::PoolStats;
@@ -190,10 +190,26 @@ impl<H: Host> Registry<H> {
         if pool.users.iter().all(Option::is_none) {
             place.pool = None;
             if let Some(store) = &place.store {
+                self.past.merge(&store.stats(0));
                 store.drain(host, Patience::Waits);
             }
             place.reap(host);
         }
+    }
+
+    /// Sums over shared pools, and what happened to pools that are gone.
+    pub(crate) fn stats(&self) -> EngineStats {
+        let mut stats = EngineStats {
+            ephemeral_frames: self.ephemeral_frames(),
+            past: self.past,
+            ..EngineStats::default()
+        };
+        for place in &self.shared {
+            if let (Some(_), Some(store)) = (&place.pool, &place.store) {
+                stats.add(store, 0);
+            }
+        }
+        stats
     }
 
     // ---- memory ----

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Clients come, are forgotten by those who held them, and go.
 
-use crate::common::{Guest, engine};
-use tmem_core::{ClientId, PoolKind};
+use crate::common::{Guest, Kind, contents, engine};
+use tmem_core::{ClientId, Count, PoolKind, PoolStats};
 
 #[test]
 fn a_client_stays_until_it_is_destroyed() {
@@ -28,4 +28,43 @@ fn a_client_stays_until_it_is_destroyed() {
     guest.destroy();
     assert!(engine.find_client(ClientId(1)).is_none());
     assert_eq!(engine.host().held(), 0, "frames leak");
+}
+
+#[test]
+fn what_happened_is_told_after_pools_and_clients_are_gone() {
+    let engine = engine(100, true);
+    let guest = Guest::new(&engine, 1, 100, 1);
+    let [first, second] = [PoolKind::Persistent, PoolKind::Ephemeral]
+        .map(|kind| engine.new_pool(&guest.client, kind).expect("a pool"));
+    let page = contents(Kind::Text, 1);
+    for index in 0..10 {
+        guest.put(first, 1, index, &page).expect("room");
+    }
+    guest.put(second, 1, 1, &page).expect("room");
+    for index in [3, 4, 30] {
+        guest.get(first, 1, index).expect("a pool");
+    }
+    guest.flush(first, 1, 5);
+    let counted = |stats: &PoolStats| {
+        [Count::Put, Count::Stored, Count::Get, Count::Hit]
+            .into_iter()
+            .chain([Count::FlushPage, Count::FlushPageFound])
+            .map(|count| stats.get(count))
+            .collect::<Vec<_>>()
+    };
+    let all = [11, 11, 3, 2, 1, 1];
+    assert_eq!(counted(&engine.stats().past), all);
+
+    guest.destroy_pool(first);
+    assert_eq!(counted(&engine.stats().past), all, "with a pool gone");
+    let again = engine
+        .new_pool(&guest.client, PoolKind::Persistent)
+        .expect("a pool");
+    assert_eq!(again, first, "the lowest free number");
+    let fresh = engine.pool_stats(&guest.client, again).expect("a pool");
+    assert_eq!(fresh, PoolStats::default());
+    guest.destroy();
+    let stats = engine.stats();
+    assert_eq!(counted(&stats.past), all, "with the client gone");
+    assert_eq!((stats.clients, stats.pools, stats.pages), (0, 0, 0));
 }

@@ -2,7 +2,7 @@
 //! Shared pools come and go, and so do those who share them.
 
 use crate::common::{Guest, Kind, contents, engine};
-use tmem_core::{Error, PoolKind};
+use tmem_core::{Count, Error, PoolKind, Progress};
 
 const POOLS: u64 = 16;
 
@@ -61,7 +61,7 @@ fn a_store_serves_the_next_pool_as_new() {
     assert!(matches!(second.get(other, 1, 1), Err(Error::EmptyPool)));
     assert!(matches!(first.get(pool, 1, 1), Err(Error::NoPool)));
     let stats = engine.pool_stats(&second.client, other).expect("a pool");
-    assert_eq!(stats.get(tmem_core::Count::Put), 0);
+    assert_eq!(stats.get(Count::Put), 0);
     let _ = engine.check();
     first.destroy();
     second.destroy();
@@ -126,5 +126,39 @@ fn who_leaves_takes_along_what_it_touched_last_and_nothing_else() {
     assert_eq!(left, [false, false, true, true]);
     one.destroy();
     two.destroy();
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}
+
+#[test]
+fn sums_have_a_shared_pool_once() {
+    let engine = engine(1000, true);
+    let [one, two] = [1, 2].map(|id| Guest::new(&engine, id, u64::MAX, 1));
+    let pools = [&one, &two].map(|guest| guest.join([5, 6]).expect("fewer than 16 pools"));
+    let page = contents(Kind::Text, 1);
+    for index in 0..4 {
+        one.put(pools[0], 1, index, &page).expect("room");
+    }
+    two.put(pools[1], 1, 4, &page).expect("room");
+    let sums = || {
+        let stats = engine.stats();
+        let counts = [stats.clients, stats.pools, stats.pages as u32];
+        (counts, stats.past.get(Count::Put))
+    };
+    assert_eq!(sums(), ([2, 1, 5], 5));
+    one.destroy_pool(pools[0]);
+    assert_eq!(sums(), ([2, 1, 1], 5));
+    // A pool that dies bit by bit stays counted.
+    let own = engine
+        .new_pool(&two.client, PoolKind::Ephemeral)
+        .expect("room");
+    two.put(own, 1, 1, &page).expect("room");
+    assert_eq!(sums(), ([2, 2, 2], 6));
+    while engine.destroy_client(&two.client) == Progress::More {
+        assert_eq!(sums().1, 6);
+    }
+    assert_eq!(sums(), ([1, 0, 0], 6));
+    engine.release(two.client);
+    one.destroy();
+    assert_eq!(sums(), ([0, 0, 0], 6));
     assert_eq!(engine.host().held(), 0, "frames leak");
 }
