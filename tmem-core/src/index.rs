@@ -571,7 +571,7 @@ pub(crate) fn prefetch<T>(at: *const T) {
 mod tests {
     use super::*;
     use crate::frame::Frames;
-    use crate::sim::SimHost;
+    use crate::sim::{Chance, SimHost};
     use std::collections::HashMap;
 
     #[test]
@@ -580,17 +580,11 @@ mod tests {
         let mut frames = Frames::new(None);
         let mut index = Index::new();
         let mut model = HashMap::new();
-        let mut state = 1u64;
-        let mut random = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.wrapping_mul(0x2545_f491_4f6c_dd1d)
-        };
+        let mut chance = Chance(1);
         let supply = &mut frames.of(&host);
         for round in 0..400_000u32 {
             let growing = round / 50_000 % 2 == 0;
-            let name = random() % 60_000;
+            let name = chance.below(60_000);
             let hash = name.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) ^ name << 50;
             if let Some(&entry) = model.get(&name) {
                 assert_eq!(
@@ -598,7 +592,7 @@ mod tests {
                     Some(Entry(entry)),
                     "round {round}"
                 );
-                if !growing || random() % 4 == 0 {
+                if !growing || chance.below(4) == 0 {
                     index.remove(hash, Entry(entry), supply);
                     model.remove(&name);
                 }

@@ -16,6 +16,25 @@ use crate::host::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber, Host};
 
 pub use faulty::Faulty;
 
+/// A small, seeded source of chance (xorshift64*, Vigna 2016); the seed is not zero.
+pub struct Chance(pub u64);
+
+impl Chance {
+    /// 64 random bits.
+    #[expect(clippy::should_implement_trait, reason = "no iterator: it never ends")]
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        (self.next() >> 11) % end
+    }
+}
+
 /// One guest's account: persistent frames used, and the most it may use.
 pub struct Quota {
     used: AtomicU64,

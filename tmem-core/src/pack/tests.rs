@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use super::{CRUMB, CRUMBS, FRAGMENTS, GRANULE, GRANULES, HEADER, Pack, Plan, granules};
 use crate::frame::Frames;
-use crate::sim::SimHost;
+use crate::sim::{Chance, SimHost};
 
 /// Gaps that a page goes to, with the granules that it takes of each, and the bytes that are left for a new frame.
 type Parts = (Vec<(u32, u32)>, usize);
@@ -61,13 +61,8 @@ fn promised(gaps: &[u32], bytes: usize) -> Parts {
 
 #[test]
 fn pages_go_to_the_gaps_that_they_should() {
-    let mut state = 1u64;
-    let mut below = |end: u32| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 33) as u32 % end
-    };
+    let mut chance = Chance(1);
+    let mut below = |end: u32| chance.below(end.into()) as u32;
     let host = SimHost::new(1000);
     for round in 0..3000 {
         let mut frames = Frames::new(None);

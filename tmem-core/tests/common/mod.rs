@@ -4,25 +4,11 @@
 
 use std::ptr::NonNull;
 
+pub use tmem_core::sim::Chance;
 use tmem_core::sim::{GuestPage, Quota, SimHost};
 use tmem_core::{
     Client, ClientId, Config, Engine, Error, FrameBytes, Oid, PoolId, PoolKind, Progress, Uuid,
 };
-
-/// A small, seeded source of chance (xorshift64*).
-pub struct Chance(pub u64);
-
-impl Chance {
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-    pub fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 11) % end
-    }
-}
 
 /// What a page may contain.
 #[derive(Clone, Copy, Debug)]
