@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Whose pages go when memory is wanted, and whose room is found.
 
+use std::ptr::NonNull;
+
 use crate::common::{Guest, Kind, contents, engine};
-use tmem_core::sim::{Quota, SimHost};
-use tmem_core::{ClientId, Engine, Error, PoolId, PoolKind, Progress};
+use tmem_core::sim::{Faulty, GuestPage, Quota, SimHost};
+use tmem_core::{ClientId, Config, Count, Engine, Error, Oid, PoolId, PoolKind, Progress};
 
 /// Pages that take a frame each.
 fn fill(guest: &Guest<'_>, pool: PoolId, pages: u32) {
@@ -270,4 +272,36 @@ fn clients_come_and_go_by_hundreds() {
         let _ = engine.check();
     }
     assert_eq!(engine.host().held(), 0, "frames leak");
+}
+
+#[test]
+fn a_put_that_eviction_does_not_help_evicts_few() {
+    let config = Config {
+        compress: true,
+        dedup: false,
+    };
+    let engine = Engine::new(Faulty::new(SimHost::new(10_000)), config);
+    let client = engine
+        .client(ClientId(1), Quota::new(1000), 1)
+        .expect("a client");
+    let pool = engine
+        .new_pool(&client, PoolKind::Ephemeral)
+        .expect("a pool");
+    let page = contents(Kind::Noise, 1);
+    let put = |index| {
+        let from = GuestPage::Memory(NonNull::from(&*page));
+        engine.put(&client, pool, Oid([1, 0, 0]), index, from)
+    };
+    for index in 0..1000 {
+        put(index).expect("room");
+    }
+    // Whatever is evicted goes to somebody else: after the copy of the guest's page, no frame can be had.
+    engine.host().fail(engine.host().points() + 2, u64::MAX);
+    assert_eq!(put(1000), Err(Error::NoMemory));
+    let stats = engine.pool_stats(&client, pool).expect("a pool");
+    let evicted = stats.get(Count::Evicted);
+    assert!((8..=64).contains(&evicted), "{evicted} pages evicted");
+    while engine.destroy_client(&client) == Progress::More {}
+    engine.release(client);
+    assert_eq!(engine.host().inner().held(), 0, "frames leak");
 }
