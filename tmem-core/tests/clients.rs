@@ -2,7 +2,7 @@
 //! Clients come, are forgotten by those who held them, and go.
 
 use crate::common::{Guest, Kind, contents, engine};
-use tmem_core::{ClientId, Count, PoolKind, PoolStats};
+use tmem_core::{ClientId, Count, PoolKind, PoolStats, Progress};
 
 #[test]
 fn a_client_stays_until_it_is_destroyed() {
@@ -67,4 +67,36 @@ fn what_happened_is_told_after_pools_and_clients_are_gone() {
     let stats = engine.stats();
     assert_eq!(counted(&stats.past), all, "with the client gone");
     assert_eq!((stats.clients, stats.pools, stats.pages), (0, 0, 0));
+}
+
+#[test]
+fn pools_may_die_by_turns() {
+    let engine = engine(10_000, true);
+    let guest = Guest::new(&engine, 1, 0, 1);
+    let make = || {
+        engine
+            .new_pool(&guest.client, PoolKind::Ephemeral)
+            .expect("a pool")
+    };
+    let pools = [make(), make()];
+    let page = contents(Kind::Zero, 0);
+    for pool in pools {
+        for index in 0..5000 {
+            guest.put(pool, index, 0, &page).expect("room");
+        }
+    }
+    let mut dying = Vec::from(pools);
+    let mut steps = 0;
+    while !dying.is_empty() {
+        dying.retain(|pool| engine.destroy_pool(&guest.client, *pool) == Ok(Progress::More));
+        steps += 1;
+    }
+    assert!(steps > 10, "too short for turns: {steps} steps");
+    let _ = engine.check();
+    for pool in pools {
+        assert_eq!(make(), pool, "the lowest free number");
+        assert_eq!(engine.pages(&guest.client, pool), Ok(0));
+    }
+    guest.destroy();
+    assert_eq!(engine.host().held(), 0, "frames leak");
 }
