@@ -65,7 +65,9 @@ fn a_frame_comes_back_for_the_pages_that_are_packed_in_it() {
     let guest = Guest::new(&engine, 1, 0, 1);
     let pool = guest.join([1, 1]).expect("a pool");
     for i in 0..PAGES {
-        let page = contents(Kind::Text, i);
+        // Packed, a dozen fit into a frame.
+        let mut page = contents(Kind::Zero, 0);
+        page.0[..250].copy_from_slice(&contents(Kind::Noise, i).0[..250]);
         guest.put(pool, i, 0, &page).expect("room");
     }
     // Who reads a shared page makes it young: those of one frame are of any age now.

@@ -54,6 +54,12 @@ fn what_happened_is_told_after_pools_and_clients_are_gone() {
     };
     let all = [11, 11, 3, 2, 1, 1];
     assert_eq!(counted(&engine.stats().past), all);
+    let (ephemeral, persistent) = engine.frames(&guest.client);
+    assert!(ephemeral > 0 && persistent > 0);
+    let stats = engine.stats();
+    assert_eq!(stats.ephemeral_frames, ephemeral);
+    assert_eq!(stats.persistent_frames, persistent);
+    assert_eq!((stats.clients, stats.pools, stats.pages), (1, 2, 10));
 
     guest.destroy_pool(first);
     assert_eq!(counted(&engine.stats().past), all, "with a pool gone");

@@ -61,6 +61,26 @@ fn the_oldest_page_of_all_goes_first() {
 }
 
 #[test]
+fn the_oldest_page_goes_first_though_it_takes_metadata_only() {
+    let engine = engine(10_000, true);
+    let guest = Guest::new(&engine, 1, 0, 1);
+    let pool = pool(&guest, PoolKind::Ephemeral);
+    let page = contents(Kind::Zero, 0);
+    for object in 0..2 {
+        for index in 0..500 {
+            guest.put(pool, object, index, &page).expect("room");
+        }
+    }
+    while pages(&guest, pool) > 600 {
+        assert!(engine.relinquish(1) > 0);
+    }
+    for index in 0..500 {
+        let there = guest.get(pool, 1, index).expect("a pool").is_some();
+        assert!(there, "page {index} went before older ones");
+    }
+}
+
+#[test]
 fn a_shared_page_that_is_read_is_young_again() {
     let engine = engine(10_000, true);
     let guest = Guest::new(&engine, 1, 0, 1);
