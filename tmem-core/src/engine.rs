@@ -131,22 +131,48 @@ pub struct EngineStats {
     pub clients: u32,
     /// Pools, until their last page is gone.
     pub pools: u32,
-    /// Pages in those.
+    /// What there is of ephemeral pages.
+    pub ephemeral: KindStats,
+    /// What there is of persistent pages.
+    pub persistent: KindStats,
+}
+
+/// Sums over all pools of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KindStats {
+    /// Pages in the pools.
     pub pages: u64,
-    /// Frames of ephemeral pages, metadata included.
-    pub ephemeral_frames: u64,
-    /// Frames of persistent pages, metadata included.
-    pub persistent_frames: u64,
+    /// Frames that they take, metadata included.
+    pub frames: u64,
     /// What happened since boot.
     pub past: PoolStats,
 }
 
 impl EngineStats {
+    /// Pages of both kinds.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.ephemeral.pages + self.persistent.pages
+    }
+
+    /// What happened to pools of both kinds.
+    #[must_use]
+    pub fn past(&self) -> PoolStats {
+        let mut past = self.ephemeral.past;
+        past.merge(&self.persistent.past);
+        past
+    }
+
     /// Adds a pool, which has that number in its store.
-    pub(crate) fn add<H: Host>(&mut self, store: &Store<H>, number: u8) {
+    pub(crate) fn add<H: Host>(&mut self, persistent: bool, store: &Store<H>, number: u8) {
         self.pools += 1;
-        self.pages += store.pages(number);
-        self.past.merge(&store.stats(number));
+        let kind = if persistent {
+            &mut self.persistent
+        } else {
+            &mut self.ephemeral
+        };
+        kind.pages += store.pages(number);
+        kind.past.merge(&store.stats(number));
     }
 }
 
@@ -366,7 +392,7 @@ impl<H: Host> Engine<H> {
             if slot.is_shared() {
                 registry.leave(&self.host, slot, body.id);
             } else {
-                registry.past.merge(&store.stats(slot.number(pool)));
+                registry.remember(slot.is_persistent(), &store.stats(slot.number(pool)));
             }
         }
         body.set_slot(pool, State::Free, 0);
@@ -697,14 +723,14 @@ impl<H: Host> Engine<H> {
         self.for_each_known(|client| {
             let body = client.body();
             stats.clients += u32::from(!body.dead.load(Ordering::Relaxed));
-            stats.persistent_frames += self.frames(client).1;
+            stats.persistent.frames += self.frames(client).1;
             for (slot, id) in PoolId::all().map(|id| (body.slot(id), id)) {
                 // A dying pool has a past already: it must not seem gone until it is counted elsewhere.
                 if slot.state() != State::Free
                     && !slot.is_shared()
                     && let Some(store) = body.store(slot.store())
                 {
-                    stats.add(store, slot.number(id));
+                    stats.add(slot.is_persistent(), store, slot.number(id));
                 }
             }
         });

@@ -48,8 +48,8 @@ mod table;
 
 pub use client::Client;
 pub use engine::{
-    ClientId, ClientInfo, Config, Engine, EngineStats, Error, Oid, PoolId, PoolInfo, PoolKind,
-    Progress, Uuid,
+    ClientId, ClientInfo, Config, Engine, EngineStats, Error, KindStats, Oid, PoolId, PoolInfo,
+    PoolKind, Progress, Uuid,
 };
 pub use host::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber, Host};
 pub use save::{Handle, SaveError};

@@ -59,8 +59,8 @@ pub(crate) struct Registry<H: Host> {
     members: Table<Member<H>, MEMBERS>,
     count: u32,
     shared: [Place<H>; SHARED_POOLS],
-    /// What happened to pools that are gone.
-    pub(crate) past: PoolStats,
+    /// What happened to ephemeral and to persistent pools that are gone.
+    past: [PoolStats; 2],
 }
 
 // SAFETY: the registry owns what it points to together with `Client`s, which are `Send` too.
@@ -73,7 +73,7 @@ impl<H: Host> Registry<H> {
             members: Table::new(Member(None)),
             count: 0,
             shared: [const { Place::EMPTY }; SHARED_POOLS],
-            past: PoolStats::NONE,
+            past: [PoolStats::NONE; 2],
         }
     }
 
@@ -190,23 +190,26 @@ impl<H: Host> Registry<H> {
         if pool.users.iter().all(Option::is_none) {
             place.pool = None;
             if let Some(store) = &place.store {
-                self.past.merge(&store.stats(0));
+                self.past[0].merge(&store.stats(0));
                 store.drain(host, Patience::Waits);
             }
             place.reap(host);
         }
     }
 
-    /// Sums over shared pools, and what happened to pools that are gone.
+    /// Keeps what happened to a pool that goes.
+    pub(crate) fn remember(&mut self, persistent: bool, stats: &PoolStats) {
+        self.past[usize::from(persistent)].merge(stats);
+    }
+
+    /// Sums over shared pools, what happened to pools that are gone, and frames of ephemeral pages.
     pub(crate) fn stats(&self) -> EngineStats {
-        let mut stats = EngineStats {
-            ephemeral_frames: self.ephemeral_frames(),
-            past: self.past,
-            ..EngineStats::default()
-        };
+        let mut stats = EngineStats::default();
+        [stats.ephemeral.past, stats.persistent.past] = self.past;
+        stats.ephemeral.frames = self.ephemeral_frames();
         for place in &self.shared {
             if let (Some(_), Some(store)) = (&place.pool, &place.store) {
-                stats.add(store, 0);
+                stats.add(false, store, 0);
             }
         }
         stats

@@ -34,8 +34,8 @@ fn a_client_stays_until_it_is_destroyed() {
 fn what_happened_is_told_after_pools_and_clients_are_gone() {
     let engine = engine(100, true);
     let guest = Guest::new(&engine, 1, 100, 1);
-    let [first, second] = [PoolKind::Persistent, PoolKind::Ephemeral]
-        .map(|kind| engine.new_pool(&guest.client, kind).expect("a pool"));
+    let kinds = [PoolKind::Persistent, PoolKind::Ephemeral];
+    let [first, second] = kinds.map(|kind| engine.new_pool(&guest.client, kind).expect("a pool"));
     let page = contents(Kind::Text, 1);
     for index in 0..10 {
         guest.put(first, 1, index, &page).expect("room");
@@ -53,26 +53,29 @@ fn what_happened_is_told_after_pools_and_clients_are_gone() {
             .collect::<Vec<_>>()
     };
     let all = [11, 11, 3, 2, 1, 1];
-    assert_eq!(counted(&engine.stats().past), all);
+    assert_eq!(counted(&engine.stats().past()), all);
     let (ephemeral, persistent) = engine.frames(&guest.client);
     assert!(ephemeral > 0 && persistent > 0);
     let stats = engine.stats();
-    assert_eq!(stats.ephemeral_frames, ephemeral);
-    assert_eq!(stats.persistent_frames, persistent);
-    assert_eq!((stats.clients, stats.pools, stats.pages), (1, 2, 10));
+    assert_eq!(stats.ephemeral.frames, ephemeral);
+    assert_eq!(stats.persistent.frames, persistent);
+    assert_eq!((stats.clients, stats.pools), (1, 2));
+    assert_eq!((stats.ephemeral.pages, stats.persistent.pages), (1, 9));
+    assert_eq!(stats.ephemeral.past.get(Count::Put), 1);
 
     guest.destroy_pool(first);
-    assert_eq!(counted(&engine.stats().past), all, "with a pool gone");
-    let again = engine
-        .new_pool(&guest.client, PoolKind::Persistent)
-        .expect("a pool");
-    assert_eq!(again, first, "the lowest free number");
-    let fresh = engine.pool_stats(&guest.client, again).expect("a pool");
-    assert_eq!(fresh, PoolStats::default());
+    assert_eq!(counted(&engine.stats().past()), all, "with a pool gone");
+    guest.destroy_pool(second);
+    for (pool, kind) in [(first, kinds[0]), (second, kinds[1])] {
+        let again = engine.new_pool(&guest.client, kind);
+        assert_eq!(again, Ok(pool), "the lowest free number");
+        let fresh = engine.pool_stats(&guest.client, pool).expect("a pool");
+        assert_eq!(fresh, PoolStats::default());
+    }
     guest.destroy();
     let stats = engine.stats();
-    assert_eq!(counted(&stats.past), all, "with the client gone");
-    assert_eq!((stats.clients, stats.pools, stats.pages), (0, 0, 0));
+    assert_eq!(counted(&stats.past()), all, "with the client gone");
+    assert_eq!((stats.clients, stats.pools, stats.pages()), (0, 0, 0));
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn the_oldest_page_of_all_goes_first() {
                     .expect("room");
             }
         }
-        while engine.stats().pages > 90 {
+        while engine.stats().pages() > 90 {
             assert!(engine.relinquish(1) > 0);
         }
         for (guest, pool) in guests.iter().zip(pools) {

@@ -408,7 +408,7 @@ fn a_shared_pool_goes_with_its_last_user() {
             world.engine.relinquish(1);
         });
         let world = at_once(world, vec![visit(0), visit(1), relinquish]);
-        assert_eq!(world.engine.stats().pages, 0);
+        assert_eq!(world.engine.stats().pages(), 0);
         world.end();
     });
 }

@@ -141,8 +141,8 @@ fn sums_have_a_shared_pool_once() {
     two.put(pools[1], 1, 4, &page).expect("room");
     let sums = || {
         let stats = engine.stats();
-        let counts = [stats.clients, stats.pools, stats.pages as u32];
-        (counts, stats.past.get(Count::Put))
+        let counts = [stats.clients, stats.pools, stats.pages() as u32];
+        (counts, stats.past().get(Count::Put))
     };
     assert_eq!(sums(), ([2, 1, 5], 5));
     one.destroy_pool(pools[0]);

@@ -254,17 +254,18 @@ pub unsafe extern "C" fn tmem_rs_figures(figures: *mut tmem_rs_figures) {
         .get()
         .map_or_else(tmem_rs_figures::default, |engine| {
             let stats = engine.stats();
+            let past = stats.past();
             tmem_rs_figures {
                 clients: stats.clients.into(),
                 pools: stats.pools.into(),
-                pages: stats.pages,
-                ephemeral_frames: stats.ephemeral_frames,
-                persistent_frames: stats.persistent_frames,
+                pages: stats.pages(),
+                ephemeral_frames: stats.ephemeral.frames,
+                persistent_frames: stats.persistent.frames,
                 freeable_frames: engine.freeable(),
-                puts: stats.past.get(Count::Put),
-                gets: stats.past.get(Count::Get),
-                hits: stats.past.get(Count::Hit),
-                evicted: stats.past.get(Count::Evicted),
+                puts: past.get(Count::Put),
+                gets: past.get(Count::Get),
+                hits: past.get(Count::Hit),
+                evicted: past.get(Count::Evicted),
             }
         });
     // SAFETY: the caller's promise.

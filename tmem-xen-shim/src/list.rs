@@ -156,7 +156,7 @@ fn stored(stats: &PoolStats) -> u64 {
 /// The store, its shared pools, and all clients with their pools.
 pub fn everything<S: Sink>(text: &mut Text<S>, engine: &Engine<Xen>, long: bool) {
     let stats = engine.stats();
-    let past = &stats.past;
+    let past = stats.past();
     let operations = [Count::Put, Count::Get, Count::FlushPage, Count::FlushObject];
     text.line(b'G');
     for (key, value) in [
@@ -175,17 +175,15 @@ pub fn everything<S: Sink>(text: &mut Text<S>, engine: &Engine<Xen>, long: bool)
         text.number(key, value);
     }
     if long {
-        let mut ephemeral = Share::default();
-        engine.for_each_client(|client| ephemeral.add(&Share::of(engine, client)));
         for (key, value) in [
-            (*b"Ec", ephemeral.ephemeral),
-            (*b"Pc", stats.pages),
-            (*b"Fc", stats.ephemeral_frames + stats.persistent_frames),
-            (*b"Ep", ephemeral.ephemeral_puts),
+            (*b"Ec", stats.ephemeral.pages),
+            (*b"Pc", stats.pages()),
+            (*b"Fc", stats.ephemeral.frames + stats.persistent.frames),
+            (*b"Ep", stored(&stats.ephemeral.past)),
             (*b"cl", stats.clients.into()),
             (*b"po", stats.pools.into()),
-            (*b"fe", stats.ephemeral_frames),
-            (*b"fp", stats.persistent_frames),
+            (*b"fe", stats.ephemeral.frames),
+            (*b"fp", stats.persistent.frames),
         ] {
             text.number(key, value);
         }
@@ -225,7 +223,6 @@ struct Share {
     ephemeral: u64,
     persistent: u64,
     ephemeral_gets: u64,
-    ephemeral_puts: u64,
     persistent_puts: u64,
     persistent_gets: u64,
 }
@@ -244,16 +241,10 @@ impl Share {
                 share.persistent_gets += stats.get(Count::Hit);
             } else {
                 share.ephemeral += pages;
-                share.ephemeral_puts += stored(&stats);
                 share.ephemeral_gets += stats.get(Count::Hit);
             }
         }
         share
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.ephemeral += other.ephemeral;
-        self.ephemeral_puts += other.ephemeral_puts;
     }
 }
 

@@ -206,7 +206,7 @@ fn worst(resident: usize, calls: usize, guest: &Memory) -> ([u64; CALLS.len()], 
     for call in 0..calls {
         mixture.call(names, guest);
         if call % 4096 == 0 {
-            most = most.max(engine.stats().pages);
+            most = most.max(engine.stats().pages());
         }
     }
     (mixture.worst, most)
