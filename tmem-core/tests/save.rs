@@ -82,6 +82,11 @@ fn what_goes_during_a_live_save_is_told() {
     let copy = Guest::new(&to, 9, u64::MAX, 1);
     to.restore_pool(&copy.client, pool, PoolKind::Persistent)
         .expect("a free number");
+    let uncounted = || {
+        let (ephemeral, persistent) = from.frames(&guest.client);
+        from.host().held() - ephemeral - persistent
+    };
+    let structures = uncounted();
     from.save_begin(&guest.client, true).expect("no other save");
     let mut index = 0;
     while let Some((handle, bytes)) = from
@@ -112,6 +117,7 @@ fn what_goes_during_a_live_save_is_told() {
             index += 5;
         }
     }
+    assert_eq!(uncounted(), structures, "the journal's frames count");
     while let Some(handle) = from
         .save_next_invalidated(&guest.client)
         .expect("a whole journal")
