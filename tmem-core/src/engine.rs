@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What guests and the host ask of tmem.
 
+#[cfg(test)]
+mod tests;
+
 use core::mem::MaybeUninit;
 
 use crate::client::{Body, Client, EPHEMERAL, PERSISTENT, Slot, State};

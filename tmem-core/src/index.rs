@@ -573,6 +573,7 @@ mod tests {
     use crate::frame::Frames;
     use crate::sim::{Chance, SimHost};
     use std::collections::HashMap;
+    use std::vec::Vec;
 
     #[test]
     fn finds_what_was_inserted_through_growth_and_shrinkage() {
@@ -644,6 +645,43 @@ mod tests {
                     index.depths[usize::from(index.depth)] > 0 || entries == 0,
                     "{entries} entries: the directory is deeper than each bucket"
                 );
+            }
+        }
+        assert_eq!(frames.held(), 0, "an empty index holds no frame");
+    }
+
+    #[test]
+    fn finds_what_was_inserted_though_hashes_are_alike() {
+        let host = SimHost::new(10_000);
+        let mut frames = Frames::new(None);
+        let mut index = Index::new();
+        let mut model = Vec::new();
+        let mut chance = Chance(1);
+        let supply = &mut frames.of(&host);
+        for round in 0..40_000u32 {
+            // Low bits that are seldom set: some buckets are much deeper than others.
+            let low = chance.next() & chance.next();
+            let hash = chance.next() << 16 ^ low & 0xffff;
+            let growing = round / 8000 % 2 == 0;
+            if growing || chance.below(4) == 0 {
+                index.reserve(hash, supply).unwrap();
+                index.insert(hash, Entry(round + 1));
+                model.push((hash, round + 1));
+            } else if !model.is_empty() {
+                let gone = chance.below(model.len() as u64) as usize;
+                let (hash, entry) = model.swap_remove(gone);
+                index.remove(hash, Entry(entry), supply);
+            }
+            if round % 512 == 0 {
+                assert_eq!(index.check().0 as usize, model.len(), "round {round}");
+            }
+        }
+        for (left, (hash, entry)) in model.into_iter().enumerate().rev() {
+            let found = index.probe(hash).find(|found| found.0 == entry);
+            assert_eq!(found, Some(Entry(entry)), "{left} left");
+            index.remove(hash, Entry(entry), supply);
+            if left % 512 == 0 {
+                assert_eq!(index.check().0 as usize, left);
             }
         }
         assert_eq!(frames.held(), 0, "an empty index holds no frame");
