@@ -109,3 +109,30 @@ fn pools_may_die_by_turns() {
     guest.destroy();
     assert_eq!(engine.host().held(), 0, "frames leak");
 }
+
+#[test]
+fn compression_is_each_clients_choice() {
+    let engine = engine(10_000, true);
+    let guests = [1, 2].map(|id| Guest::new(&engine, id, 10_000, 1));
+    engine.set_compress(&guests[1].client, false);
+    let frames = guests.each_ref().map(|guest| {
+        let pool = engine
+            .new_pool(&guest.client, PoolKind::Persistent)
+            .expect("a pool");
+        for index in 0..500 {
+            let page = contents(Kind::Text, index.into());
+            guest.put(pool, 1, index, &page).expect("room");
+        }
+        engine.frames(&guest.client).1
+    });
+    assert!(frames[0] < 400, "{} frames for 500 pages", frames[0]);
+    assert!(frames[1] >= 500, "{} frames for 500 pages", frames[1]);
+    let chosen = guests
+        .each_ref()
+        .map(|guest| engine.client_info(&guest.client).compress);
+    assert_eq!(chosen, [true, false]);
+    for guest in guests {
+        guest.destroy();
+    }
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}
