@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! No call does more than a bounded amount of work, whatever a guest made of the store before.
 
-use crate::common::{Chance, Guest, Kind, contents, engine};
-use tmem_core::{Count, PoolId, PoolKind, Progress};
+use crate::common::{Chance, Guest, Kind, contents, engine, engine_with};
+use tmem_core::{Config, Count, PoolId, PoolKind, Progress};
 
 /// Pages without bytes of their own: metadata is all that they take.
 const PAGES: u64 = 60_000;
@@ -169,4 +169,38 @@ fn destroying_a_pool_looks_at_few_records_at_once_and_removes_fewer() {
     assert!(removed >= 2 * OBJECTS / 64, "{removed} calls");
     guest.destroy();
     assert_eq!(engine.host().held(), 0, "frames leak");
+}
+
+#[test]
+fn what_packed_pages_needed_goes_before_any_page() {
+    const PAGES: u64 = 4000;
+    for dedup in [false, true] {
+        let compress = true;
+        let engine = engine_with(10_000, Config { compress, dedup });
+        let guest = Guest::new(&engine, 1, 0, 1);
+        let pool = engine
+            .new_pool(&guest.client, PoolKind::Ephemeral)
+            .expect("a pool");
+        // Packed, a page takes three quarters of a frame.
+        for i in 0..PAGES {
+            let mut page = contents(Kind::Zero, 0);
+            page.0[..3000].copy_from_slice(&contents(Kind::Noise, i).0[..3000]);
+            guest.put(pool, i, 0, &page).expect("room");
+        }
+        // The pages stay, and their packed bytes go; those of the last page at last.
+        let page = contents(Kind::Zero, 0);
+        for i in 0..PAGES {
+            let before = engine.host().held();
+            guest.put(pool, i, 0, &page).expect("room");
+            let freed = before.saturating_sub(engine.host().held());
+            assert!(freed <= FRAMES, "page {i}: {freed} frames in one call");
+        }
+        let before = engine.host().held();
+        let freed = engine.relinquish(8);
+        assert!((8..8 + FRAMES).contains(&freed), "{freed} frames for 8");
+        assert_eq!(before - engine.host().held(), freed);
+        assert_eq!(evicted(&guest, pool), 0, "dedup: {dedup}");
+        guest.destroy();
+        assert_eq!(engine.host().held(), 0, "frames leak");
+    }
 }
