@@ -425,4 +425,30 @@ mod tests {
         supply.drain();
         assert_eq!(frames.held(), 0);
     }
+
+    #[test]
+    fn nor_do_equal_hashes_of_packed_bytes() {
+        const BYTES: u16 = 1024;
+        let host = SimHost::new(100);
+        let mut frames = Frames::new(None);
+        let supply = &mut frames.of(&host);
+        let mut contents = Contents::new(true);
+        let pages = twins();
+        let mut place = |page: &FrameBytes, owner| {
+            host.with_scratch(|scratch| {
+                let packed = scratch.packed_mut(BYTES);
+                packed.copy_from_slice(&page.0[..packed.len()]);
+                contents.place(Key::WEAK, Form::Packed(BYTES), scratch, owner, supply)
+            })
+        };
+        let places = [1, 2].map(|owner| place(&pages[owner as usize - 1], owner).expect("room"));
+        assert_eq!(place(&pages[0], 3), Ok(places[0]));
+        assert_ne!(places[0], places[1]);
+        for (place, owner) in [(places[0], 1), (places[1], 2), (places[0], 3)] {
+            contents.unplace(place, owner, supply);
+        }
+        contents.trim(supply);
+        supply.drain();
+        assert_eq!(frames.held(), 0);
+    }
 }

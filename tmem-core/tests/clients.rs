@@ -45,14 +45,18 @@ fn what_happened_is_told_after_pools_and_clients_are_gone() {
         guest.get(first, 1, index).expect("a pool");
     }
     guest.flush(first, 1, 5);
+    for object in [1, 2, 3] {
+        guest.flush_object(second, object);
+    }
     let counted = |stats: &PoolStats| {
         [Count::Put, Count::Stored, Count::Get, Count::Hit]
             .into_iter()
             .chain([Count::FlushPage, Count::FlushPageFound])
+            .chain([Count::FlushObject, Count::FlushObjectFound])
             .map(|count| stats.get(count))
             .collect::<Vec<_>>()
     };
-    let all = [11, 11, 3, 2, 1, 1];
+    let all = [11, 11, 3, 2, 1, 1, 3, 1];
     assert_eq!(counted(&engine.stats().past()), all);
     let (ephemeral, persistent) = engine.frames(&guest.client);
     assert!(ephemeral > 0 && persistent > 0);
@@ -60,7 +64,7 @@ fn what_happened_is_told_after_pools_and_clients_are_gone() {
     assert_eq!(stats.ephemeral.frames, ephemeral);
     assert_eq!(stats.persistent.frames, persistent);
     assert_eq!((stats.clients, stats.pools), (1, 2));
-    assert_eq!((stats.ephemeral.pages, stats.persistent.pages), (1, 9));
+    assert_eq!((stats.ephemeral.pages, stats.persistent.pages), (0, 9));
     assert_eq!(stats.ephemeral.past.get(Count::Put), 1);
 
     guest.destroy_pool(first);
