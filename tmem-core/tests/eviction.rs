@@ -126,23 +126,31 @@ fn the_client_furthest_above_its_share_gives_first() {
 
 #[test]
 fn of_two_above_their_shares_the_further_one_gives() {
-    let engine = engine(100_000, true);
-    // Shares of 2000 frames by weight: 200, 200 and 1600.
-    let [fat, stout, lean] = [(1, 1), (2, 1), (3, 8)].map(|(id, weight)| {
-        let guest = Guest::new(&engine, id, 0, 1);
-        engine.set_weight(&guest.client, weight);
-        guest
-    });
-    let pools = [(&fat, 1000), (&stout, 600), (&lean, 400)].map(|(guest, count)| {
-        let pool = pool(guest, PoolKind::Ephemeral);
-        fill(guest, pool, count);
-        pool
-    });
-    engine.relinquish(300);
-    let left = pages(&fat, pools[0]);
-    assert!((690..=710).contains(&left), "{left} pages left of 1000");
-    assert_eq!(pages(&stout, pools[1]), 600);
-    assert_eq!(pages(&lean, pools[2]), 400);
+    // Weights, which of 2000 frames are shares of 200 by one; frames; and who is further above its share for its size.
+    let cases = [
+        ([1, 1, 8], [1000, 600, 400], 0),
+        ([1, 4, 5], [450, 1100, 450], 0),
+        ([4, 1, 5], [1100, 450, 450], 1),
+    ];
+    for (weights, frames, gives) in cases {
+        let engine = engine(100_000, true);
+        let guests = [0, 1, 2].map(|who| {
+            let guest = Guest::new(&engine, who, 0, 1);
+            engine.set_weight(&guest.client, weights[usize::from(who)]);
+            guest
+        });
+        let pools = [0, 1, 2].map(|who| {
+            let pool = pool(&guests[who], PoolKind::Ephemeral);
+            fill(&guests[who], pool, frames[who]);
+            pool
+        });
+        engine.relinquish(100);
+        for who in 0..3 {
+            let gone = u64::from(frames[who]) - pages(&guests[who], pools[who]);
+            let expected = if who == gives { 90..=110 } else { 0..=0 };
+            assert!(expected.contains(&gone), "{gone} pages of {who} gone");
+        }
+    }
 }
 
 #[test]
