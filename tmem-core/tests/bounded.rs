@@ -177,10 +177,15 @@ fn what_packed_pages_needed_goes_before_any_page() {
     for dedup in [false, true] {
         let compress = true;
         let engine = engine_with(10_000, Config { compress, dedup });
-        let guest = Guest::new(&engine, 1, 0, 1);
-        let pool = engine
-            .new_pool(&guest.client, PoolKind::Ephemeral)
-            .expect("a pool");
+        let guests = [1, 2].map(|id| Guest::new(&engine, id, 0, 1));
+        let [other, pool] = guests.each_ref().map(|guest| {
+            engine
+                .new_pool(&guest.client, PoolKind::Ephemeral)
+                .expect("a pool")
+        });
+        let [elder, guest] = &guests;
+        let page = contents(Kind::Noise, 0);
+        elder.put(other, 0, 0, &page).expect("room");
         // Packed, a page takes three quarters of a frame.
         for i in 0..PAGES {
             let mut page = contents(Kind::Zero, 0);
@@ -199,8 +204,9 @@ fn what_packed_pages_needed_goes_before_any_page() {
         let freed = engine.relinquish(8);
         assert!((8..8 + FRAMES).contains(&freed), "{freed} frames for 8");
         assert_eq!(before - engine.host().held(), freed);
-        assert_eq!(evicted(&guest, pool), 0, "dedup: {dedup}");
-        guest.destroy();
+        assert_eq!(evicted(guest, pool), 0, "dedup: {dedup}");
+        assert_eq!(evicted(elder, other), 0, "dedup: {dedup}");
+        guests.into_iter().for_each(Guest::destroy);
         assert_eq!(engine.host().held(), 0, "frames leak");
     }
 }
