@@ -140,3 +140,36 @@ fn compression_is_each_clients_choice() {
     }
     assert_eq!(engine.host().held(), 0, "frames leak");
 }
+
+#[test]
+fn a_dying_client_is_not_told_of_and_its_pages_count() {
+    let engine = engine(10_000, true);
+    let guests = [1, 2].map(|id| Guest::new(&engine, id, 10_000, 1));
+    let page = contents(Kind::Zero, 0);
+    let kinds = [PoolKind::Ephemeral, PoolKind::Persistent];
+    for ((guest, kind), pages) in guests.iter().zip(kinds).zip([5, 3000]) {
+        let pool = engine.new_pool(&guest.client, kind).expect("a pool");
+        for index in 0..pages {
+            guest.put(pool, index, 0, &page).expect("room");
+        }
+    }
+    let told = || {
+        let mut clients = Vec::new();
+        engine.for_each_client(|client| clients.push(client.id().0));
+        clients
+    };
+    assert_eq!(told(), [1, 2]);
+    let stats = engine.stats();
+    assert_eq!((stats.pages(), stats.ephemeral.pages), (3005, 5));
+    assert_eq!(
+        engine.destroy_client(&guests[1].client),
+        Progress::More,
+        "pages for more than one step"
+    );
+    assert_eq!(told(), [1]);
+    let stats = engine.stats();
+    assert_eq!((stats.clients, stats.pools), (1, 2));
+    assert!((1005..3005).contains(&stats.pages()), "{}", stats.pages());
+    guests.into_iter().for_each(Guest::destroy);
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}
