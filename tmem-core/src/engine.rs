@@ -392,11 +392,10 @@ impl<H: Host> Engine<H> {
                 return Ok(Progress::More);
             }
             let mut registry = self.registry.lock();
-            if slot.is_shared() {
-                registry.leave(&self.host, slot, body.id);
-            } else {
+            if registry.is_last_user(slot) {
                 registry.remember(slot.is_persistent(), &store.stats(slot.number(pool)));
             }
+            registry.leave(&self.host, slot, body.id);
         }
         body.set_slot(pool, State::Free, 0);
         Ok(Progress::Done)

@@ -170,7 +170,7 @@ impl<H: Host> Registry<H> {
         self.shared.get(slot.shared()?)?.pool.as_ref()
     }
 
-    /// Whether nobody but one client, with one id, uses a shared pool.
+    /// Whether nobody but one client, with one id, uses a pool: so it is with private ones.
     pub(crate) fn is_last_user(&self, slot: Slot) -> bool {
         self.pool_of(slot).is_none_or(|pool| {
             let ids = pool.users.iter().flatten().map(|user| user.1);
@@ -178,7 +178,7 @@ impl<H: Host> Registry<H> {
         })
     }
 
-    /// Takes one of a client's ids for a shared pool away; the last one's closes the pool.
+    /// Takes one of a client's ids for a shared pool away; the last one's closes the pool. Nothing for a private one.
     pub(crate) fn leave(&mut self, host: &H, slot: Slot, client: ClientId) {
         let Some(place) = slot.shared().and_then(|number| self.shared.get_mut(number)) else {
             return;
@@ -190,7 +190,6 @@ impl<H: Host> Registry<H> {
         if pool.users.iter().all(Option::is_none) {
             place.pool = None;
             if let Some(store) = &place.store {
-                self.past[0].merge(&store.stats(0));
                 store.drain(host, Patience::Waits);
             }
             place.reap(host);

@@ -36,9 +36,7 @@ fn a_frame_comes_back_for_few_pages_though_they_take_metadata_only() {
     for (name, shape) in shapes {
         let engine = engine(10_000, true);
         let guest = Guest::new(&engine, 1, 0, 1);
-        let pool = engine
-            .new_pool(&guest.client, PoolKind::Ephemeral)
-            .expect("a pool");
+        let pool = guest.pool(PoolKind::Ephemeral);
         let page = contents(Kind::Zero, 0);
         for i in 0..PAGES {
             let (object, index) = shape(i);
@@ -98,7 +96,7 @@ fn the_page_that_held_up_many_frames_does_not_take_them_along_at_once() {
         } else {
             PoolKind::Ephemeral
         };
-        let pool = engine.new_pool(&guest.client, kind).expect("a pool");
+        let pool = guest.pool(kind);
         let page = contents(Kind::Zero, 0);
         for object in 0..PAGES {
             guest.put(pool, object, 0, &page).expect("room");
@@ -144,11 +142,7 @@ fn destroying_a_pool_looks_at_few_records_at_once_and_removes_fewer() {
     let engine = engine(10_000, true);
     let guest = Guest::new(&engine, 1, 0, 1);
     let page = contents(Kind::Zero, 0);
-    let [first, second] = [0, 1].map(|_| {
-        engine
-            .new_pool(&guest.client, PoolKind::Ephemeral)
-            .expect("a pool")
-    });
+    let [first, second] = [0, 1].map(|_| guest.pool(PoolKind::Ephemeral));
     guest.put(first, 0, 0, &page).expect("room");
     // None of them is the first pool's, and none is a page by itself.
     for object in 0..2 * OBJECTS {
@@ -178,11 +172,9 @@ fn what_packed_pages_needed_goes_before_any_page() {
         let compress = true;
         let engine = engine_with(10_000, Config { compress, dedup });
         let guests = [1, 2].map(|id| Guest::new(&engine, id, 0, 1));
-        let [other, pool] = guests.each_ref().map(|guest| {
-            engine
-                .new_pool(&guest.client, PoolKind::Ephemeral)
-                .expect("a pool")
-        });
+        let [other, pool] = guests
+            .each_ref()
+            .map(|guest| guest.pool(PoolKind::Ephemeral));
         let [elder, guest] = &guests;
         let page = contents(Kind::Noise, 0);
         elder.put(other, 0, 0, &page).expect("room");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Clients come, are forgotten by those who held them, and go.
+//! Clients and their pools come and go: what was set for them, and what is counted, lasts as long as it should.
 
 use crate::common::{Guest, Kind, contents, engine};
 use tmem_core::{ClientId, Count, PoolKind, PoolStats, Progress};
@@ -22,9 +22,7 @@ fn a_client_stays_until_it_is_destroyed() {
         engine: &engine,
         client,
     };
-    engine
-        .new_pool(&guest.client, PoolKind::Ephemeral)
-        .expect("a pool");
+    guest.pool(PoolKind::Ephemeral);
     guest.destroy();
     assert!(engine.find_client(ClientId(1)).is_none());
     assert_eq!(engine.host().held(), 0, "frames leak");
@@ -35,7 +33,7 @@ fn what_happened_is_told_after_pools_and_clients_are_gone() {
     let engine = engine(100, true);
     let guest = Guest::new(&engine, 1, 100, 1);
     let kinds = [PoolKind::Persistent, PoolKind::Ephemeral];
-    let [first, second] = kinds.map(|kind| engine.new_pool(&guest.client, kind).expect("a pool"));
+    let [first, second] = kinds.map(|kind| guest.pool(kind));
     let page = contents(Kind::Text, 1);
     for index in 0..10 {
         guest.put(first, 1, index, &page).expect("room");
@@ -86,11 +84,7 @@ fn what_happened_is_told_after_pools_and_clients_are_gone() {
 fn pools_may_die_by_turns() {
     let engine = engine(10_000, true);
     let guest = Guest::new(&engine, 1, 0, 1);
-    let make = || {
-        engine
-            .new_pool(&guest.client, PoolKind::Ephemeral)
-            .expect("a pool")
-    };
+    let make = || guest.pool(PoolKind::Ephemeral);
     let pools = [make(), make()];
     let page = contents(Kind::Zero, 0);
     for pool in pools {
@@ -120,9 +114,7 @@ fn compression_is_each_clients_choice() {
     let guests = [1, 2].map(|id| Guest::new(&engine, id, 10_000, 1));
     engine.set_compress(&guests[1].client, false);
     let frames = guests.each_ref().map(|guest| {
-        let pool = engine
-            .new_pool(&guest.client, PoolKind::Persistent)
-            .expect("a pool");
+        let pool = guest.pool(PoolKind::Persistent);
         for index in 0..500 {
             let page = contents(Kind::Text, index.into());
             guest.put(pool, 1, index, &page).expect("room");
@@ -148,7 +140,7 @@ fn a_dying_client_is_not_told_of_and_its_pages_count() {
     let page = contents(Kind::Zero, 0);
     let kinds = [PoolKind::Ephemeral, PoolKind::Persistent];
     for ((guest, kind), pages) in guests.iter().zip(kinds).zip([5, 3000]) {
-        let pool = engine.new_pool(&guest.client, kind).expect("a pool");
+        let pool = guest.pool(kind);
         for index in 0..pages {
             guest.put(pool, index, 0, &page).expect("room");
         }

@@ -10,9 +10,7 @@ fn damaged_bytes_yield_a_page_or_none_and_nothing_else() {
     for seed in 0..4000 {
         let engine = engine(100, true);
         let guest = Guest::new(&engine, 1, 100, 1);
-        let pool = engine
-            .new_pool(&guest.client, PoolKind::Persistent)
-            .expect("a pool");
+        let pool = guest.pool(PoolKind::Persistent);
         guest
             .put(pool, 1, 1, &contents(Kind::Text, seed))
             .expect("room");

@@ -23,9 +23,7 @@ fn equal_pages(kind: Kind) {
         },
     );
     let guest = Guest::new(&engine, 1, 10_000, 2);
-    let pool = engine
-        .new_pool(&guest.client, PoolKind::Persistent)
-        .expect("a pool");
+    let pool = guest.pool(PoolKind::Persistent);
     let before = engine.host().held();
     let page = contents(kind, 5);
     for index in 0..1000 {

@@ -17,9 +17,7 @@ fn bytes_a_page(frames: u64, pages: u64) -> u64 {
 fn shape(name: impl Fn(u32) -> (u64, u32), most: u64, most_left: u64) {
     let engine = engine(1_000_000, true);
     let guest = Guest::new(&engine, 1, u64::MAX, 1);
-    let pool = engine
-        .new_pool(&guest.client, PoolKind::Persistent)
-        .expect("a pool");
+    let pool = guest.pool(PoolKind::Persistent);
     let empty = engine.host().held();
     let zero = contents(Kind::Zero, 0);
     let mut order: Vec<_> = (0..PAGES).collect();
@@ -82,9 +80,7 @@ fn room(guest: &Guest<'_>, pool: PoolId) -> u64 {
 fn packed_pages_stay_dense_through_churn() {
     let engine = engine(1_000_000, true);
     let guest = Guest::new(&engine, 1, u64::MAX, 1);
-    let pool = engine
-        .new_pool(&guest.client, PoolKind::Persistent)
-        .expect("a pool");
+    let pool = guest.pool(PoolKind::Persistent);
     let mut chance = Chance(11);
     let page = |chance: &mut Chance| contents(Kind::Text, chance.below(200));
     for index in 0..3000 {

@@ -24,10 +24,6 @@ fn relinquish(engine: &Engine<SimHost>, frames: u64) {
     }
 }
 
-fn pool(guest: &Guest<'_>, kind: PoolKind) -> PoolId {
-    guest.engine.new_pool(&guest.client, kind).expect("a pool")
-}
-
 fn pages(guest: &Guest<'_>, pool: PoolId) -> u64 {
     guest.engine.pages(&guest.client, pool).expect("a pool")
 }
@@ -37,7 +33,7 @@ fn the_oldest_page_of_all_goes_first() {
     for vcpus in [1, 2] {
         let engine = engine(10_000, true);
         let guests = [1, 2, 3].map(|id| Guest::new(&engine, id, 0, vcpus));
-        let pools = [0, 1, 2].map(|who| pool(&guests[who], PoolKind::Ephemeral));
+        let pools = [0, 1, 2].map(|who| guests[who].pool(PoolKind::Ephemeral));
         // By turns, so that age goes across clients.
         for index in 0..50 {
             for (guest, pool) in guests.iter().zip(pools) {
@@ -64,7 +60,7 @@ fn the_oldest_page_of_all_goes_first() {
 fn the_oldest_page_goes_first_though_it_takes_metadata_only() {
     let engine = engine(10_000, true);
     let guest = Guest::new(&engine, 1, 0, 1);
-    let pool = pool(&guest, PoolKind::Ephemeral);
+    let pool = guest.pool(PoolKind::Ephemeral);
     let page = contents(Kind::Zero, 0);
     for object in 0..2 {
         for index in 0..500 {
@@ -87,7 +83,7 @@ fn a_shared_page_that_is_read_is_young_again() {
     engine
         .authorise(&guest.client, [1, 2], true)
         .expect("a place");
-    let pool = pool(&guest, PoolKind::SharedEphemeral([1, 2]));
+    let pool = guest.pool(PoolKind::SharedEphemeral([1, 2]));
     fill(&guest, pool, 10);
     assert!(guest.get(pool, 1, 0).expect("a pool").is_some());
     assert!(guest.get(pool, 1, 5).expect("a pool").is_some());
@@ -107,7 +103,7 @@ fn the_client_furthest_above_its_share_gives_first() {
     engine.set_weight(&heavy.client, 3);
     let kind = PoolKind::Ephemeral;
     let pools = [&free, &heavy, &light].map(|guest| {
-        let pool = pool(guest, kind);
+        let pool = guest.pool(kind);
         fill(guest, pool, 1000);
         pool
     });
@@ -140,7 +136,7 @@ fn of_two_above_their_shares_the_further_one_gives() {
             guest
         });
         let pools = [0, 1, 2].map(|who| {
-            let pool = pool(&guests[who], PoolKind::Ephemeral);
+            let pool = guests[who].pool(PoolKind::Ephemeral);
             fill(&guests[who], pool, frames[who]);
             pool
         });
@@ -165,11 +161,11 @@ fn a_shared_pool_weighs_on_who_joined_first() {
         guest
     });
     let private = [&second, &first].map(|guest| {
-        let pool = pool(guest, PoolKind::Ephemeral);
+        let pool = guest.pool(PoolKind::Ephemeral);
         fill(guest, pool, 300);
         pool
     });
-    let shared = [&first, &second].map(|guest| pool(guest, PoolKind::SharedEphemeral([1, 2])));
+    let shared = [&first, &second].map(|guest| guest.pool(PoolKind::SharedEphemeral([1, 2])));
     // The second fills it, the first answers for it.
     fill(&second, shared[1], 300);
     assert!(engine.freeable() >= 900);
@@ -193,9 +189,9 @@ fn freeable_is_what_can_be_freed() {
     let engine = engine(100_000, false);
     assert_eq!(engine.freeable(), 0);
     let [one, two] = [1, 2].map(|id| Guest::new(&engine, id, 1000, 1));
-    fill(&one, pool(&one, PoolKind::Ephemeral), 300);
-    fill(&two, pool(&two, PoolKind::Ephemeral), 200);
-    fill(&two, pool(&two, PoolKind::Persistent), 400);
+    fill(&one, one.pool(PoolKind::Ephemeral), 300);
+    fill(&two, two.pool(PoolKind::Ephemeral), 200);
+    fill(&two, two.pool(PoolKind::Persistent), 400);
     let freeable = engine.freeable();
     let (frames, held) = (engine.frames(&two.client), engine.host().held());
     assert!((500..520).contains(&freeable), "{freeable} freeable");
@@ -211,7 +207,7 @@ fn freeable_is_what_can_be_freed() {
 fn spare_frames_of_other_shards_make_room_at_the_quota() {
     let engine = engine(10_000, false);
     let guest = Guest::new(&engine, 1, 200, 2);
-    let pool = pool(&guest, PoolKind::Persistent);
+    let pool = guest.pool(PoolKind::Persistent);
     let page = |object: u64| contents(Kind::Noise, object);
     let mut stored = 0;
     while guest.put(pool, stored, 0, &page(stored)).is_ok() {
@@ -232,10 +228,10 @@ fn a_new_pool_evicts_for_its_structures() {
     let engine = engine(300, false);
     let one = Guest::new(&engine, 1, 1000, 1);
     let two = Guest::new(&engine, 2, 1000, 2);
-    let first = pool(&one, PoolKind::Ephemeral);
+    let first = one.pool(PoolKind::Ephemeral);
     fill(&one, first, 1000);
     assert!(engine.host().held() >= 290);
-    let second = pool(&two, PoolKind::Persistent);
+    let second = two.pool(PoolKind::Persistent);
     fill(&two, second, 100);
     assert_eq!(pages(&two, second), 100);
     assert!(pages(&one, first) < 200);
@@ -245,7 +241,7 @@ fn a_new_pool_evicts_for_its_structures() {
 fn new_clients_evict_for_their_records() {
     let engine = engine(300, false);
     let one = Guest::new(&engine, 1, 1000, 1);
-    let first = pool(&one, PoolKind::Ephemeral);
+    let first = one.pool(PoolKind::Ephemeral);
     fill(&one, first, 1000);
     assert!(engine.host().held() >= 290);
     // More than are free, and none of them has a pool that would make room.
@@ -259,11 +255,11 @@ fn a_new_shared_pool_evicts_for_its_structures() {
     let engine = engine(300, false);
     let one = Guest::new(&engine, 1, 1000, 1);
     let two = Guest::new(&engine, 2, 1000, 1);
-    let first = pool(&one, PoolKind::Ephemeral);
+    let first = one.pool(PoolKind::Ephemeral);
     fill(&one, first, 1000);
     let uuid = [1, 2];
     engine.authorise(&two.client, uuid, true).expect("room");
-    let shared = pool(&two, PoolKind::SharedEphemeral(uuid));
+    let shared = two.pool(PoolKind::SharedEphemeral(uuid));
     let (_, info) = engine
         .pools(&two.client)
         .find(|(id, _)| *id == shared)

@@ -16,12 +16,8 @@ fn filled(
     vcpus: u32,
 ) -> (Guest<'_>, tmem_core::PoolId) {
     let guest = Guest::new(engine, 7, u64::MAX, vcpus);
-    engine
-        .new_pool(&guest.client, PoolKind::Ephemeral)
-        .expect("a pool");
-    let pool = engine
-        .new_pool(&guest.client, PoolKind::Persistent)
-        .expect("a pool");
+    guest.pool(PoolKind::Ephemeral);
+    let pool = guest.pool(PoolKind::Persistent);
     for index in 0..PAGES {
         guest
             .put(pool, u64::from(index % 700), index, &page(index))

@@ -2,7 +2,8 @@
 //! Shared pools come and go, and so do those who share them.
 
 use crate::common::{Guest, Kind, contents, engine};
-use tmem_core::{Count, Error, PoolKind, Progress};
+use tmem_core::sim::SimHost;
+use tmem_core::{Count, Engine, Error, FrameBytes, PoolId, PoolKind, Progress};
 
 const POOLS: u64 = 16;
 
@@ -91,9 +92,7 @@ fn each_pool_of_a_client_is_told_by_its_name() {
         let pools = engine.pools(&guest.client);
         pools.map(|(id, info)| (id, info.kind)).collect::<Vec<_>>()
     };
-    let own = engine
-        .new_pool(&guest.client, PoolKind::Ephemeral)
-        .expect("room");
+    let own = guest.pool(PoolKind::Ephemeral);
     let mut expected = vec![(own, PoolKind::Ephemeral)];
     for uuid in [[1, 2], [3, 4]] {
         let pool = guest.join(uuid).expect("fewer than 16 pools");
@@ -108,15 +107,23 @@ fn each_pool_of_a_client_is_told_by_its_name() {
     assert_eq!(engine.host().held(), 0, "frames leak");
 }
 
+/// Two guests with a pool in common, into which the first one has put a page four times.
+fn two_users(engine: &Engine<SimHost>) -> ([Guest<'_>; 2], [PoolId; 2], Box<FrameBytes>) {
+    let guests = [1, 2].map(|id| Guest::new(engine, id, u64::MAX, 1));
+    let pools = guests
+        .each_ref()
+        .map(|guest| guest.join([5, 6]).expect("fewer than 16 pools"));
+    let page = contents(Kind::Text, 1);
+    for index in 0..4 {
+        guests[0].put(pools[0], 1, index, &page).expect("room");
+    }
+    (guests, pools, page)
+}
+
 #[test]
 fn who_leaves_takes_along_what_it_touched_last_and_nothing_else() {
     let engine = engine(1000, true);
-    let [one, two] = [1, 2].map(|id| Guest::new(&engine, id, u64::MAX, 1));
-    let pools = [&one, &two].map(|guest| guest.join([5, 6]).expect("fewer than 16 pools"));
-    let page = contents(Kind::Text, 1);
-    for index in 0..4 {
-        one.put(pools[0], 1, index, &page).expect("room");
-    }
+    let ([one, two], pools, page) = two_users(&engine);
     for index in 4..8 {
         two.put(pools[1], 1, index, &page).expect("room");
     }
@@ -139,12 +146,7 @@ fn who_leaves_takes_along_what_it_touched_last_and_nothing_else() {
 #[test]
 fn sums_have_a_shared_pool_once() {
     let engine = engine(1000, true);
-    let [one, two] = [1, 2].map(|id| Guest::new(&engine, id, u64::MAX, 1));
-    let pools = [&one, &two].map(|guest| guest.join([5, 6]).expect("fewer than 16 pools"));
-    let page = contents(Kind::Text, 1);
-    for index in 0..4 {
-        one.put(pools[0], 1, index, &page).expect("room");
-    }
+    let ([one, two], pools, page) = two_users(&engine);
     two.put(pools[1], 1, 4, &page).expect("room");
     let sums = || {
         let stats = engine.stats();
@@ -155,9 +157,7 @@ fn sums_have_a_shared_pool_once() {
     one.destroy_pool(pools[0]);
     assert_eq!(sums(), ([2, 1, 1], 5));
     // A pool that dies bit by bit stays counted.
-    let own = engine
-        .new_pool(&two.client, PoolKind::Ephemeral)
-        .expect("room");
+    let own = two.pool(PoolKind::Ephemeral);
     two.put(own, 1, 1, &page).expect("room");
     assert_eq!(sums(), ([2, 2, 2], 6));
     while engine.destroy_client(&two.client) == Progress::More {

@@ -64,6 +64,11 @@ impl<'a> Guest<'a> {
         Self { engine, client }
     }
 
+    /// A new pool.
+    pub fn pool(&self, kind: PoolKind) -> PoolId {
+        self.engine.new_pool(&self.client, kind).expect("a pool")
+    }
+
     /// A shared pool; the guest may ask for it this once.
     pub fn join(&self, uuid: Uuid) -> Result<PoolId, Error> {
         let allow = |allowed| {
