@@ -5,7 +5,23 @@
 //! SipHash-1-3 (Aumasson and Bernstein, "`SipHash`: a fast short-input PRF", 2012) under a key drawn at boot. A page's hash
 //! mixes its object's hash and its index with two multiplications by secret words; the attacker sees no hash, only time.
 
-use crate::engine::Oid;
+use crate::names::Oid;
+
+/// An object's name, hashed.
+#[derive(Clone, Copy)]
+pub(crate) struct ObjectName {
+    pub(crate) pool: u8,
+    pub(crate) oid: Oid,
+    pub(crate) hash: u64,
+}
+
+/// A page's name, hashed.
+#[derive(Clone, Copy)]
+pub(crate) struct PageName {
+    pub(crate) object: ObjectName,
+    pub(crate) index: u32,
+    pub(crate) hash: u64,
+}
 
 /// The secret of this boot.
 #[derive(Clone, Copy)]
@@ -97,7 +113,7 @@ mod tests {
     use core::hash::Hasher;
 
     use super::Key;
-    use crate::engine::Oid;
+    use crate::names::Oid;
 
     /// An index's bucket takes some 440 entries in 63 lines of 8; a lookup looks at one line, and at the next if that
     /// one is full. So what a guest could gain by choosing names is a crowd in one bucket, or in one line.

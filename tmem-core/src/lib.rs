@@ -21,37 +21,34 @@
 #[cfg(any(test, feature = "sim"))]
 extern crate std;
 
-mod arena;
 #[cfg(any(test, feature = "sim"))]
 pub mod check;
-mod client;
+mod clients;
 pub mod compress;
 mod contents;
-mod counted;
-pub mod engine;
+mod engine;
 mod frame;
 mod hash;
-pub mod host;
+mod host;
 mod index;
-mod journal;
-mod pack;
-mod page;
-mod registry;
-pub mod save;
+mod memory;
+mod names;
+mod prefetch;
+mod record;
 mod shard;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
-pub mod stats;
-mod store;
+mod stats;
 mod sync;
-mod table;
 
-pub use client::Client;
-pub use engine::{
-    ClientId, ClientInfo, Config, Engine, EngineStats, Error, KindStats, Oid, PoolId, PoolInfo,
-    PoolKind, Progress, Uuid,
+pub use clients::client::Client;
+pub use engine::statistics::{ClientInfo, PoolInfo};
+pub use engine::{Config, Engine};
+pub use frame::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber};
+pub use host::Host;
+pub use names::{
+    ClientId, Error, Handle, Oid, POOLS_PER_CLIENT, PoolId, PoolKind, Progress, SHARED_POOLS,
+    SaveError, Uuid,
 };
-pub use host::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber, Host};
-pub use save::{Handle, SaveError};
-pub use stats::{Count, PoolStats};
-pub use store::Patience;
+pub use stats::{Count, EngineStats, KindStats, PoolStats};
+pub use sync::Patience;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What happened, counted per pool and shard and summed when somebody asks.
 
-use crate::engine::POOLS_PER_CLIENT;
+use crate::names::POOLS_PER_CLIENT;
 
 /// Things counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,5 +80,57 @@ impl Stats {
     /// Forgets a pool's counts, when another takes its number.
     pub(crate) fn reset(&mut self, pool: u8) {
         self.0[usize::from(pool) % POOLS_PER_CLIENT] = PoolStats::NONE;
+    }
+}
+
+/// Sums over the whole store. A shared pool counts once, whoever uses it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Clients that live.
+    pub clients: u32,
+    /// Pools, until their last page is gone.
+    pub pools: u32,
+    /// What there is of ephemeral pages.
+    pub ephemeral: KindStats,
+    /// What there is of persistent pages.
+    pub persistent: KindStats,
+}
+
+/// Sums over all pools of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KindStats {
+    /// Pages in the pools.
+    pub pages: u64,
+    /// Frames that they take, metadata included.
+    pub frames: u64,
+    /// What happened since boot.
+    pub past: PoolStats,
+}
+
+impl EngineStats {
+    /// Pages of both kinds.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.ephemeral.pages + self.persistent.pages
+    }
+
+    /// What happened to pools of both kinds.
+    #[must_use]
+    pub fn past(&self) -> PoolStats {
+        let mut past = self.ephemeral.past;
+        past.merge(&self.persistent.past);
+        past
+    }
+
+    /// Adds a pool: its pages, and what happened to it.
+    pub(crate) fn add(&mut self, persistent: bool, pages: u64, past: &PoolStats) {
+        self.pools += 1;
+        let kind = if persistent {
+            &mut self.persistent
+        } else {
+            &mut self.ephemeral
+        };
+        kind.pages += pages;
+        kind.past.merge(past);
     }
 }

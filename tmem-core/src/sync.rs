@@ -75,6 +75,42 @@ impl<T> DerefMut for Guard<'_, T> {
     }
 }
 
+/// How long to wait for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Until it is there.
+    Waits,
+    /// Not much longer than an operation takes: for a caller that may hold what the lock's holder waits for.
+    GivesUp,
+    /// Not at all: for a caller that can do without.
+    None,
+}
+
+impl Patience {
+    /// Looks at a lock before giving up: some milliseconds' worth, as the holder's CPU may be a virtual one that waits.
+    /// Where each look is a step that is explored, a few.
+    const LOOKS: u32 = 1 << if cfg!(feature = "shuttle") { 2 } else { 18 };
+
+    /// Takes a lock.
+    pub(crate) fn wait<G>(
+        self,
+        lock: impl FnOnce() -> G,
+        try_lock: impl Fn() -> Option<G>,
+    ) -> Option<G> {
+        match self {
+            Self::Waits => Some(lock()),
+            Self::None => try_lock(),
+            Self::GivesUp => (0..Self::LOOKS).find_map(|_| {
+                let guard = try_lock();
+                if guard.is_none() {
+                    core::hint::spin_loop();
+                }
+                guard
+            }),
+        }
+    }
+}
+
 #[cfg(not(all(debug_assertions, any(test, feature = "sim"))))]
 mod held {
     /// That a lock is held; nobody asks.

@@ -8,8 +8,9 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use hypercall_abi::{DONE, Errno, NOTHING_THERE, Refusal, Request};
 use static_assertions::const_assert_eq;
-use tmem_core::engine::POOLS_PER_CLIENT;
-use tmem_core::{Client, ClientId, Engine, Error, Oid, PoolId, PoolKind, Progress};
+use tmem_core::{
+    Client, ClientId, Engine, Error, Oid, POOLS_PER_CLIENT, PoolId, PoolKind, Progress,
+};
 
 use crate::tmem_rs_guest;
 use crate::xen::{Account, Xen};

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::vec::Vec;
 
-use super::{COPY, Contents};
-use crate::frame::Supply;
+use crate::contents::place::Place;
 use crate::host::Host;
 use crate::index::Entry;
-use crate::page::Place;
+use crate::memory::supply::Supply;
+
+use super::{COPY, Contents};
 
 impl Contents {
     /// Checks everything against the pages' words and places; says how many metadata and data frames it takes.

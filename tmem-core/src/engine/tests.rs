@@ -6,10 +6,11 @@ use std::boxed::Box;
 use std::collections::HashMap;
 use std::vec::Vec;
 
-use super::{ClientId, Config, Engine, Oid, PoolId, PoolKind, Progress};
-use crate::client::Client;
-use crate::compress::fill;
-use crate::host::FrameBytes;
+use super::{Config, Engine};
+use crate::clients::client::Client;
+use crate::contents::form::fill;
+use crate::frame::FrameBytes;
+use crate::names::{ClientId, Oid, PoolId, PoolKind, Progress};
 use crate::sim::{GuestPage, Quota, SimHost};
 
 /// A page's name.

@@ -4,10 +4,13 @@
 use std::vec;
 use std::vec::Vec;
 
-use super::{Context, ObjectName, PageName, Shard};
-use crate::arena::NONE;
 use crate::host::Host;
-use crate::page::Ref;
+use crate::memory::arena::NONE;
+use crate::record::Ref;
+
+use super::Shard;
+use super::context::Context;
+use crate::hash::{ObjectName, PageName};
 
 /// What a shard was found to hold.
 #[derive(Default)]

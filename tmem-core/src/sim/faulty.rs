@@ -4,8 +4,9 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::compress::Scratch;
-use crate::host::{BadFrame, FrameBytes, FrameNumber, Host};
+use crate::compress::scratch::Scratch;
+use crate::frame::{BadFrame, FrameBytes, FrameNumber};
+use crate::host::Host;
 
 /// A host around another one. Each call that may fail by the host's contract is a *point*: taking a frame, charging it,
 /// copying from or to a guest. Points are counted from 1.

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who is there: clients and shared pools; and whose pages go when memory is short.
+
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod check;
+
+use crate::clients::client::{Body, Client};
+use crate::clients::shared::{Place, Shared};
+use crate::clients::slot::{EPHEMERAL, Slot};
+use crate::host::Host;
+use crate::memory::counted::Counted;
+use crate::memory::owned::InFrame;
+use crate::memory::supply::{Frames, Shortage};
+use crate::memory::table::Table;
+use crate::names::{ClientId, SHARED_POOLS, Uuid};
+use crate::shard::context::Context;
+use crate::shard::store::{Cell, Store};
+use crate::stats::{EngineStats, PoolStats};
+use crate::sync::Patience;
+use crate::sync::atomic::Ordering;
+
+/// Evictions under one hold of the registry's lock.
+const EVICTIONS: u32 = 32;
+
+struct Member<H: Host>(Option<Counted<Body<H>>>);
+// SAFETY: `None` of a pointer that is never null is all zeroes.
+unsafe impl<H: Host> InFrame for Member<H> {}
+
+/// Members in a frame.
+const MEMBERS: usize = 512;
+
+pub(crate) struct Registry<H: Host> {
+    frames: Frames<H>,
+    members: Table<Member<H>, MEMBERS>,
+    count: u32,
+    shared: [Place<H>; SHARED_POOLS],
+    /// What happened to ephemeral and to persistent pools that are gone.
+    past: [PoolStats; 2],
+}
+
+// SAFETY: the registry owns what it points to together with `Client`s, which are `Send` too.
+unsafe impl<H: Host> Send for Registry<H> {}
+
+impl<H: Host> Registry<H> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            frames: Frames::new(None),
+            members: Table::new(Member(None)),
+            count: 0,
+            shared: [const { Place::EMPTY }; SHARED_POOLS],
+            past: [PoolStats::NONE; 2],
+        }
+    }
+
+    fn bodies(&self) -> impl Iterator<Item = &Counted<Body<H>>> {
+        (0..self.count).filter_map(|number| self.members[number].0.as_ref())
+    }
+
+    pub(crate) fn find(&self, id: ClientId) -> Option<&Counted<Body<H>>> {
+        self.bodies()
+            .find(|body| body.id == id && !body.dead.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn nth(&self, number: u32) -> Option<Client<H>> {
+        if number >= self.count {
+            return None;
+        }
+        self.members[number]
+            .0
+            .as_ref()
+            .map(|body| Client::new(body.hold()))
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        host: &H,
+        make: impl FnOnce() -> Body<H>,
+    ) -> Result<Client<H>, Shortage> {
+        let supply = &mut self.frames.of(host);
+        if self.count == self.members.capacity() {
+            self.members.grow(supply)?;
+        }
+        let body = Counted::new(supply.take_filled(make)?);
+        let client = Client::new(body.hold());
+        self.members[self.count].0 = Some(body);
+        self.count += 1;
+        Ok(client)
+    }
+
+    /// Gives back the frames of clients that are destroyed and that nobody refers to.
+    pub(crate) fn reap(&mut self, host: &H) {
+        let mut number = 0;
+        while number < self.count {
+            if !self.members[number]
+                .0
+                .as_ref()
+                .is_some_and(|body| body.is_last() && body.is_over())
+            {
+                number += 1;
+                continue;
+            }
+            let last = self.members[self.count - 1].0.take();
+            self.count -= 1;
+            let gone = if number == self.count {
+                last
+            } else {
+                core::mem::replace(&mut self.members[number].0, last)
+            };
+            if let Some(body) = gone.and_then(Counted::release) {
+                Body::destroy(body, host, &mut self.frames);
+            }
+            for place in &mut self.shared {
+                place.reap(host);
+            }
+        }
+        while self.members.capacity() - self.count >= MEMBERS as u32 {
+            self.members.shrink(&mut self.frames.of(host));
+        }
+    }
+
+    // ---- shared pools ----
+
+    /// Makes the client a user of a shared pool, which is made if there is none of that name; says which of the client's
+    /// stores it is. The client's control lock is held.
+    pub(crate) fn join(&mut self, host: &H, body: &Body<H>, uuid: Uuid) -> Result<usize, Shortage> {
+        let places = || self.shared.iter();
+        let number = places()
+            .position(|place| place.pool.as_ref().is_some_and(|pool| pool.uuid == uuid))
+            .or_else(|| places().position(|place| place.pool.is_none() && place.store.is_some()))
+            .or_else(|| places().position(|place| place.pool.is_none()))
+            .ok_or(Shortage::Full)?;
+        let place = &mut self.shared[number];
+        let Place {
+            store: Some(store),
+            pool,
+        } = place.open(host, uuid)?
+        else {
+            return Err(Shortage::Full);
+        };
+        pool.as_mut().ok_or(Shortage::Full)?.admit(body.id)?;
+        Ok(body.hold_shared(number, store))
+    }
+
+    fn pool_of(&self, slot: Slot) -> Option<&Shared> {
+        self.shared.get(slot.shared()?)?.pool.as_ref()
+    }
+
+    /// Whether nobody but one client, with one id, uses a pool: so it is with private ones.
+    pub(crate) fn is_last_user(&self, slot: Slot) -> bool {
+        self.pool_of(slot).is_none_or(|pool| {
+            let ids = pool.users.iter().flatten().map(|user| user.1);
+            ids.sum::<u32>() <= 1
+        })
+    }
+
+    /// Takes one of a client's ids for a shared pool away; the last one's closes the pool. Nothing for a private one.
+    pub(crate) fn leave(&mut self, host: &H, slot: Slot, client: ClientId) {
+        let Some(place) = slot.shared().and_then(|number| self.shared.get_mut(number)) else {
+            return;
+        };
+        let Some(pool) = &mut place.pool else {
+            return;
+        };
+        pool.dismiss(client);
+        if pool.users.iter().all(Option::is_none) {
+            place.pool = None;
+            if let Some(store) = &place.store {
+                store.drain(host, Patience::Waits);
+            }
+            place.reap(host);
+        }
+    }
+
+    /// Keeps what happened to a pool that goes.
+    pub(crate) fn remember(&mut self, persistent: bool, stats: &PoolStats) {
+        self.past[usize::from(persistent)].merge(stats);
+    }
+
+    /// Sums over shared pools, what happened to pools that are gone, and frames of ephemeral pages.
+    pub(crate) fn stats(&self) -> EngineStats {
+        let mut stats = EngineStats::default();
+        [stats.ephemeral.past, stats.persistent.past] = self.past;
+        stats.ephemeral.frames = self.ephemeral_frames();
+        for place in &self.shared {
+            if let (Some(_), Some(store)) = (&place.pool, &place.store) {
+                stats.add(false, store.pages(0), &store.stats(0));
+            }
+        }
+        stats
+    }
+
+    // ---- memory ----
+
+    /// Frames of ephemeral pages, metadata included.
+    pub(crate) fn ephemeral_frames(&self) -> u64 {
+        self.bodies().map(|body| self.weighed(body)).sum()
+    }
+
+    /// Ephemeral frames that a client answers for: its own, and those of shared pools that it joined first.
+    fn weighed(&self, body: &Body<H>) -> u64 {
+        self.stores(body).map(Store::frames).sum()
+    }
+
+    fn stores<'a>(&'a self, body: &'a Body<H>) -> impl Iterator<Item = &'a Store<H>> {
+        let owned = self.shared.iter().filter_map(|place| {
+            let first = place.pool.as_ref()?.users.iter().flatten().next()?;
+            place.store.as_deref().filter(|_| first.0 == body.id)
+        });
+        body.store(EPHEMERAL).into_iter().chain(owned)
+    }
+
+    /// Evicts from whoever should give first; says how many frames the host got back, or `None` if there is nothing left to
+    /// evict and nothing was given back, or it can't be had with that patience.
+    pub(crate) fn evict(
+        &self,
+        cx: &Context<'_, H>,
+        wanted: u64,
+        patience: Patience,
+    ) -> Option<u64> {
+        let Some(victim) = self.victim(cx.now) else {
+            let drained = self
+                .bodies()
+                .flat_map(|body| body.all_stores())
+                .map(|store| store.drain(cx.host, patience))
+                .sum();
+            return (drained > 0).then_some(drained);
+        };
+        let mut freed = 0;
+        for _ in 0..EVICTIONS {
+            let Some(cell) = oldest(victim, cx.now) else {
+                break;
+            };
+            let step = cell.with_patience(patience, |shard| {
+                let before = shard.frames.held();
+                shard.evict(cx);
+                shard.drain(cx.host);
+                u64::from(before.saturating_sub(shard.frames.held()))
+            });
+            let Some(step) = step else {
+                return (freed > 0).then_some(freed);
+            };
+            freed += step;
+            if freed >= wanted {
+                break;
+            }
+        }
+        Some(freed)
+    }
+
+    /// The store to evict from: of the client most above its share by weight, else the one with the oldest page.
+    fn victim(&self, now: u32) -> Option<&Store<H>> {
+        let limited = || self.bodies().filter(|body| body.weight() > 0);
+        let weights: u64 = limited().map(|body| u64::from(body.weight())).sum();
+        let frames: u64 = limited().map(|body| self.weighed(body)).sum();
+        let excess = |body: &Body<H>| {
+            let share = frames * u64::from(body.weight()) / weights.max(1);
+            // A hundredth above is still at its share.
+            self.weighed(body)
+                .checked_sub(share + share / 128 + 1)
+                .map(|over| (over << 16) / share.max(1))
+        };
+        let fattest = limited()
+            .filter_map(|body| Some((excess(body)?, body)))
+            .max_by_key(|(excess, _)| *excess);
+        let from_fattest = fattest.and_then(|(_, body)| oldest_of(self.stores(body), now));
+        from_fattest.or_else(|| oldest_of(self.bodies().flat_map(|body| self.stores(body)), now))
+    }
+}
+
+/// The store with the oldest page.
+fn oldest_of<'a, H: Host + 'a>(
+    stores: impl Iterator<Item = &'a Store<H>>,
+    now: u32,
+) -> Option<&'a Store<H>> {
+    let aged = stores.filter_map(|store| Some((oldest(store, now)?.oldest_age(now)?, store)));
+    aged.max_by_key(|(age, _)| *age).map(|(_, store)| store)
+}
+
+/// The cell with a store's oldest page.
+fn oldest<H: Host>(store: &Store<H>, now: u32) -> Option<&Cell<H>> {
+    let aged = store
+        .cells()
+        .filter_map(|cell| Some((cell.oldest_age(now)?, cell)));
+    aged.max_by_key(|(age, _)| *age).map(|(_, cell)| cell)
+}

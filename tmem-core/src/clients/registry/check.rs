@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Clients and shared pools know of each other, and every store has as many holders as it counts.
+
+use std::collections::HashMap;
+use std::vec::Vec;
+
+use crate::clients::client::Body;
+use crate::clients::slot::{EPHEMERAL, PERSISTENT, State};
+use crate::host::Host;
+use crate::names::{ClientId, PoolId};
+use crate::shard::context::Context;
+use crate::shard::store::Store;
+
+use super::Registry;
+
+/// What the engine was found to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Clients that have not been taken apart.
+    pub clients: u64,
+    /// Their pools, dying ones included.
+    pub pools: u64,
+    /// Objects in all stores.
+    pub objects: u64,
+    /// Pages in all stores.
+    pub pages: u64,
+    /// Frames of every kind: what the host should count as handed out.
+    pub frames: u64,
+    /// Frames of each persistent store: what the client's account should be charged.
+    pub charged: Vec<(ClientId, u64)>,
+    /// Neighbours in an age list of which the newer page bears the older stamp: none after calls from one CPU.
+    pub inversions: u64,
+}
+
+impl<H: Host> Registry<H> {
+    /// Checks the whole registry and all it leads to.
+    ///
+    /// # Panics
+    /// If something does not hold.
+    pub(crate) fn check(&self, cx: &Context<'_, H>) -> Census {
+        let mut census = Census::default();
+        assert_eq!(
+            self.bodies().count(),
+            self.count as usize,
+            "clients counted, and there"
+        );
+        let own = self.members.check() + self.count;
+        self.frames.check(own, 0);
+        census.frames += u64::from(own);
+        census.clients = self.count.into();
+
+        // A store and how many were seen to hold it.
+        let mut stores: HashMap<*const Store<H>, u32> = HashMap::new();
+        for place in &self.shared {
+            match &place.store {
+                Some(store) => *stores.entry(&raw const **store).or_default() += 1,
+                None => assert!(place.pool.is_none(), "a shared pool without a store"),
+            }
+        }
+        for body in self.bodies() {
+            for store in body.all_stores() {
+                *stores.entry(store).or_default() += 1;
+            }
+            for (number, place) in self.shared.iter().enumerate() {
+                assert!(
+                    body.shared_store(number).is_none_or(|store| place
+                        .store
+                        .as_deref()
+                        .is_some_and(|there| core::ptr::eq(store, there))),
+                    "{:?} and the registry know shared store {number} alike",
+                    body.id
+                );
+            }
+            self.check_pools(body, &mut census);
+        }
+        for body in self.bodies() {
+            for store in body.all_stores() {
+                let Some(holders) = stores.remove(&(&raw const *store)) else {
+                    continue;
+                };
+                assert_eq!(store.holders_now(), holders, "holders of a store");
+                let held = store.check(cx);
+                if body
+                    .store(PERSISTENT)
+                    .is_some_and(|there| core::ptr::eq(there, store))
+                {
+                    census.charged.push((body.id, held.frames));
+                }
+                census.objects += held.objects;
+                census.pages += held.pages;
+                census.frames += held.frames + held.journals;
+                census.inversions += held.inversions;
+            }
+        }
+        assert!(stores.is_empty(), "a shared pool's store that nobody holds");
+        census
+    }
+
+    /// A client's pool numbers stand for what there is.
+    fn check_pools(&self, body: &Body<H>, census: &mut Census) {
+        for id in PoolId::all() {
+            let slot = body.slot(id);
+            if slot.state() == State::Free {
+                for number in [EPHEMERAL, PERSISTENT] {
+                    assert_eq!(
+                        body.store(number)
+                            .map_or(0, |store| store.pages(id.get() as u8)),
+                        0,
+                        "pages of pool {} of {:?}, which there isn't",
+                        id.get(),
+                        body.id
+                    );
+                }
+                continue;
+            }
+            census.pools += 1;
+            assert!(
+                body.store(slot.store()).is_some(),
+                "pool {} of {:?} has no store",
+                id.get(),
+                body.id
+            );
+            assert_eq!(
+                slot.is_shared(),
+                self.pool_of(slot).is_some(),
+                "whether pool {} of {:?} is in the list of shared ones",
+                id.get(),
+                body.id
+            );
+        }
+        for (number, pool) in self.shared.iter().enumerate() {
+            let Some(shared) = &pool.pool else { continue };
+            let listed = shared.users.iter().flatten();
+            let ids: Vec<_> = listed.filter(|user| user.0 == body.id).collect();
+            let used = PoolId::all()
+                .map(|id| body.slot(id))
+                .filter(|slot| slot.state() != State::Free && slot.shared() == Some(number))
+                .count();
+            assert!(ids.len() <= 1, "{:?} is a user twice", body.id);
+            assert_eq!(
+                ids.first().map_or(0, |user| user.1) as usize,
+                used,
+                "ids of {:?} for shared pool {:x?}",
+                body.id,
+                shared.uuid
+            );
+        }
+    }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What one of a client's pool numbers stands for.
+
+use crate::names::{PoolId, SHARED_POOLS};
+
+/// Stores that a client may know: its ephemeral, its persistent, and shared pools', by the registry's numbers for them.
+pub(crate) const STORES: usize = 2 + SHARED_POOLS;
+pub(crate) const EPHEMERAL: usize = 0;
+pub(crate) const PERSISTENT: usize = 1;
+pub(super) const SHARED: usize = 2;
+
+/// What one of a client's pool numbers stands for, in one word, so that it is read without a lock.
+///
+/// ```text
+/// │ generation 32 │ … │ store 8 │ state 8 │
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot(pub(super) u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Free,
+    Live,
+    /// Its pages are being removed; nothing enters.
+    Dying,
+}
+
+impl Slot {
+    pub(crate) fn state(self) -> State {
+        match self.0 & 0xff {
+            0 => State::Free,
+            1 => State::Live,
+            _ => State::Dying,
+        }
+    }
+
+    pub(crate) fn store(self) -> usize {
+        (self.0 >> 8 & 0xff) as usize
+    }
+
+    pub(crate) fn is_persistent(self) -> bool {
+        self.store() == PERSISTENT
+    }
+
+    pub(crate) fn is_shared(self) -> bool {
+        self.store() >= SHARED
+    }
+
+    /// The registry's number for a shared pool's store.
+    pub(crate) fn shared(self) -> Option<usize> {
+        self.store().checked_sub(SHARED)
+    }
+
+    /// The pool's number in its store: a shared pool has a store to itself.
+    pub(crate) fn number(self, id: PoolId) -> u8 {
+        if self.is_shared() { 0 } else { id.get() as u8 }
+    }
+
+    pub(super) fn with(self, state: State, store: usize) -> Self {
+        let state = match state {
+            State::Free => 0,
+            State::Live => 1,
+            State::Dying => 2,
+        };
+        let generation = (self.0 >> 32).wrapping_add(1);
+        Self(generation << 32 | (store as u64 & 0xff) << 8 | state)
+    }
+}

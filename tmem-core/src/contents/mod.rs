@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the bytes of a shard's pages are kept: in frames of their own, packed, or once for several equal pages.
+//!
+//! ```text
+//! page ─► Place ─┬─ filled: the word itself
+//!                ├─ raw ──────► a frame
+//!                ├─ packed ───► fragments (see `pack`), whose headers name the page
+//!                └─ shared ───► Copy ─► raw or packed; names up to 10 pages
+//! ```
+//!
+//! Sharing (deduplication) is between pages of one shard, so of one client, and only if the administrator asks for it: a
+//! put takes another time when its bytes are there already, and across clients that would tell one about the other. A
+//! copy has few owners, so that taking it away stays bounded.
+
+#[cfg(any(test, feature = "sim"))]
+mod check;
+pub(crate) mod form;
+pub(crate) mod pack;
+pub(crate) mod place;
+
+use crate::compress::scratch::Scratch;
+use crate::contents::form::{Form, fill};
+use crate::contents::pack::{Fragment, Pack};
+use crate::contents::place::Place;
+use crate::frame::FRAME_BYTES;
+use crate::frame::FrameNumber;
+use crate::hash::Key;
+use crate::host::Host;
+use crate::index::{Entry, Index};
+use crate::memory::arena::{Arena, Slot};
+use crate::memory::owned::InFrame;
+use crate::memory::supply::{Shortage, Supply};
+use crate::record::Ref;
+
+/// Pages that one copy stands for at most.
+const OWNERS: usize = 10;
+
+/// Marks a word in a fragment's header as a copy's number plus one.
+const COPY: u32 = 1 << 30;
+
+/// Bytes kept once for several pages. Vacant if it has no owners.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Copy {
+    hash: u64,
+    /// The frame's number, or the first fragment.
+    place: u64,
+    /// Bytes of the packed form; zero: raw.
+    packed: u32,
+    count: u32,
+    /// `Ref::word` of each; of a vacant record, the first two are its neighbours.
+    owners: [u32; OWNERS],
+}
+// SAFETY: integers.
+unsafe impl InFrame for Copy {}
+
+const COPIES: usize = 64;
+const _: () = assert!(size_of::<Copy>() * COPIES == FRAME_BYTES);
+
+impl Copy {
+    const NONE: Self = Self {
+        hash: 0,
+        place: 0,
+        packed: 0,
+        count: 0,
+        owners: [0; OWNERS],
+    };
+
+    fn place(&self) -> Place {
+        match self.packed {
+            0 => Place::Raw(FrameNumber(self.place)),
+            bytes => Place::Packed(Fragment(self.place as u32), bytes as u16),
+        }
+    }
+
+    fn set_place(&mut self, place: Place) {
+        (self.place, self.packed) = match place {
+            Place::Raw(frame) => (frame.0, 0),
+            Place::Packed(first, bytes) => (first.0.into(), bytes.into()),
+            Place::Filled(_) | Place::Shared(_) => (0, 0),
+        };
+    }
+
+    fn owners(&self) -> &[u32] {
+        &self.owners[..(self.count as usize).min(OWNERS)]
+    }
+
+    fn add(&mut self, owner: u32) {
+        if let Some(place) = self.owners.get_mut(self.count as usize) {
+            *place = owner;
+            self.count += 1;
+        }
+    }
+
+    fn rename(&mut self, old: u32, new: u32) {
+        if let Some(owner) = self
+            .owners
+            .iter_mut()
+            .take(self.count as usize)
+            .find(|owner| **owner == old)
+        {
+            *owner = new;
+        }
+    }
+
+    /// Takes an owner off; says how many are left.
+    fn take(&mut self, owner: u32) -> u32 {
+        let last = self.owners().last().copied().unwrap_or(0);
+        let count = self.count as usize;
+        if let Some(there) = self
+            .owners
+            .iter_mut()
+            .take(count)
+            .find(|there| **there == owner)
+        {
+            *there = last;
+            self.count -= 1;
+        }
+        self.count
+    }
+}
+
+impl Slot for Copy {
+    fn vacant(previous: u32, next: u32) -> Self {
+        let mut copy = Self::NONE;
+        (copy.owners[0], copy.owners[1]) = (previous, next);
+        copy
+    }
+    fn vacancy(&self) -> Option<(u32, u32)> {
+        (self.count == 0).then_some((self.owners[0], self.owners[1]))
+    }
+}
+
+/// What must be taken away as a whole for a frame to become free.
+#[derive(Clone, Copy)]
+pub(crate) enum Group {
+    /// The page alone.
+    Page,
+    /// All pages of a shared copy.
+    Copy(u32),
+    /// All pages with bytes in a frame of packed ones.
+    Frame(u32),
+}
+
+pub(crate) struct Contents {
+    pack: Pack,
+    dedup: bool,
+    copies: Arena<Copy, COPIES>,
+    /// Copies by the hash of their bytes.
+    known: Index,
+}
+
+impl Contents {
+    pub(crate) const fn new(dedup: bool) -> Self {
+        Self {
+            pack: Pack::new(),
+            dedup,
+            copies: Arena::new(Copy::NONE),
+            known: Index::new(),
+        }
+    }
+
+    /// Finds room for a page's bytes and puts them there, in the name of `owner`.
+    pub(crate) fn place<H: Host>(
+        &mut self,
+        key: Key,
+        form: Form,
+        scratch: &mut Scratch,
+        owner: u32,
+        supply: &mut Supply<'_, H>,
+    ) -> Result<Place, Shortage> {
+        if !self.dedup || matches!(form, Form::Filled(_)) {
+            return self.write(form, scratch, owner, supply);
+        }
+        let (hash, known) = scratch.with_bytes(form, supply.host, |bytes| {
+            let hash = key.bytes(bytes);
+            (hash, self.find(hash, bytes, supply))
+        });
+        if let Some(number) = known {
+            self.copies[number].add(owner);
+            return Ok(Place::Shared(number));
+        }
+        self.copies.reserve(1, supply)?;
+        self.known.reserve(hash, supply)?;
+        let place = self.write(form, scratch, 0, supply)?;
+        let mut copy = Copy { hash, ..Copy::NONE };
+        copy.set_place(place);
+        copy.add(owner);
+        let number = self.copies.insert(copy);
+        self.known.insert(hash, Entry(number + 1));
+        if let Place::Packed(first, _) = place {
+            self.pack.set_owner(first, COPY | (number + 1), supply);
+        }
+        Ok(Place::Shared(number))
+    }
+
+    /// Frees what a page held.
+    pub(crate) fn unplace<H: Host>(
+        &mut self,
+        place: Place,
+        owner: u32,
+        supply: &mut Supply<'_, H>,
+    ) {
+        let Place::Shared(number) = place else {
+            self.free(place, supply);
+            return;
+        };
+        let copy = self.copies[number];
+        if copy.count > 1 {
+            self.copies[number].take(owner);
+            return;
+        }
+        self.free(copy.place(), supply);
+        self.known.remove(copy.hash, Entry(number + 1), supply);
+        self.copies.remove(number, supply);
+    }
+
+    /// Frees bytes that no page has any more.
+    fn free<H: Host>(&mut self, place: Place, supply: &mut Supply<'_, H>) {
+        match place {
+            Place::Filled(_) | Place::Shared(_) => {}
+            Place::Raw(frame) => supply.give_data(frame),
+            Place::Packed(first, _) => self.pack.free(first, supply),
+        }
+    }
+
+    /// Lets bytes know their page by another word.
+    pub(crate) fn rename<H: Host>(
+        &mut self,
+        place: Place,
+        old: u32,
+        new: u32,
+        supply: &mut Supply<'_, H>,
+    ) {
+        match place {
+            Place::Packed(first, _) => self.pack.set_owner(first, new, supply),
+            Place::Shared(number) => self.copies[number].rename(old, new),
+            Place::Filled(_) | Place::Raw(_) => {}
+        }
+    }
+
+    /// Copies a page's bytes to `scratch.page`; false if they are damaged.
+    pub(crate) fn read<H: Host>(
+        &self,
+        place: Place,
+        scratch: &mut Scratch,
+        supply: &mut Supply<'_, H>,
+    ) -> bool {
+        let place = match place {
+            Place::Shared(number) => self.copies[number].place(),
+            place => place,
+        };
+        match place {
+            Place::Filled(word) => fill(&mut scratch.page, word),
+            Place::Raw(frame) => supply.with_data(frame, |bytes| scratch.page.0 = bytes.0),
+            Place::Packed(first, bytes) => {
+                self.pack.load(first, scratch.packed_mut(bytes), supply);
+                return scratch.unpack(bytes);
+            }
+            // A copy's bytes are its own.
+            Place::Shared(_) => return false,
+        }
+        true
+    }
+
+    /// The group that must go for a page's frame to become free.
+    pub(crate) fn group(&self, place: Place) -> Group {
+        match place {
+            Place::Filled(_) | Place::Raw(_) => Group::Page,
+            Place::Packed(first, _) => Group::Frame(Pack::frame_number(first)),
+            Place::Shared(number) => match self.copies[number].place() {
+                Place::Packed(first, _) => Group::Frame(Pack::frame_number(first)),
+                _ => Group::Copy(number),
+            },
+        }
+    }
+
+    /// Some page of a group, if any is left.
+    pub(crate) fn member<H: Host>(&self, group: Group, supply: &mut Supply<'_, H>) -> Option<Ref> {
+        let copy = match group {
+            Group::Page => return None,
+            Group::Copy(number) => number,
+            Group::Frame(number) => match copy_of(self.pack.neighbour(number, supply)?) {
+                Ok(copy) => copy,
+                Err(page) => return page,
+            },
+        };
+        Some(copy)
+            .filter(|copy| self.copies.is_live(*copy))
+            .and_then(|copy| Ref::of(*self.copies[copy].owners().first()?))
+    }
+
+    /// Whether packing has become loose.
+    pub(crate) fn is_loose(&self) -> bool {
+        self.pack.is_loose()
+    }
+
+    /// One step towards denser packing, if it has become loose. The page that it returns must be given the new place.
+    pub(crate) fn tidy<H: Host>(
+        &mut self,
+        scratch: &mut Scratch,
+        supply: &mut Supply<'_, H>,
+        place_of: impl FnOnce(Ref) -> Place,
+    ) -> Option<(Ref, Place)> {
+        let word = self.pack.loosest(supply)?;
+        let owner = copy_of(word);
+        let place = match owner {
+            Ok(copy) => self.copies[copy].place(),
+            Err(page) => place_of(page?),
+        };
+        let Place::Packed(first, bytes) = place else {
+            return None;
+        };
+        let packed = scratch.packed_mut(bytes);
+        self.pack.load(first, packed, supply);
+        let moved = Place::Packed(self.pack.restore(first, word, packed, supply)?, bytes);
+        match owner {
+            Ok(copy) => self.copies[copy].set_place(moved),
+            Err(page) => return page.map(|page| (page, moved)),
+        }
+        None
+    }
+
+    /// Gives back room that was made ready and not used.
+    pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
+        self.pack.trim(supply);
+        self.copies.trim(supply);
+        self.known.trim(supply);
+    }
+
+    /// Whether [`Contents::trim`] has more to do.
+    pub(crate) fn is_untrimmed(&self) -> bool {
+        self.pack.is_untrimmed() || self.copies.is_loose()
+    }
+
+    fn write<H: Host>(
+        &mut self,
+        form: Form,
+        scratch: &mut Scratch,
+        owner: u32,
+        supply: &mut Supply<'_, H>,
+    ) -> Result<Place, Shortage> {
+        match form {
+            Form::Filled(word) => Ok(Place::Filled(word)),
+            Form::Raw => Ok(Place::Raw(scratch.exchange(supply.take_data()?))),
+            Form::Packed(bytes) => Ok(Place::Packed(
+                self.pack.store(owner, scratch.packed(bytes), supply)?,
+                bytes,
+            )),
+        }
+    }
+
+    /// A copy of those bytes that may have another owner.
+    fn find<H: Host>(&self, hash: u64, bytes: &[u8], supply: &mut Supply<'_, H>) -> Option<u32> {
+        let found = self.known.probe(hash).find(|entry| {
+            let copy = &self.copies[entry.0.wrapping_sub(1)];
+            copy.hash == hash
+                && copy.owners().len() < OWNERS
+                && match copy.place() {
+                    Place::Raw(frame) => supply.with_data(frame, |there| there.0[..] == *bytes),
+                    Place::Packed(first, length) => {
+                        usize::from(length) == bytes.len() && self.pack.holds(first, bytes, supply)
+                    }
+                    _ => false,
+                }
+        });
+        found.map(|entry| entry.0.wrapping_sub(1))
+    }
+}
+
+/// The copy, or else the page, that a word in a fragment's header stands for.
+fn copy_of(word: u32) -> Result<u32, Option<Ref>> {
+    if word & COPY == 0 {
+        Err(Ref::of(word))
+    } else {
+        Ok((word & !COPY).wrapping_sub(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::FrameBytes;
+    use crate::memory::supply::Frames;
+    use crate::sim::SimHost;
+    use std::boxed::Box;
+
+    /// Pages whose bytes have the same hash under [`Key::WEAK`], as they hold the same words in another order.
+    fn twins() -> [Box<FrameBytes>; 2] {
+        let word = |at: usize| (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        [false, true].map(|swapped| {
+            let mut page = Box::new(FrameBytes([0; FRAME_BYTES]));
+            for (at, bytes) in page.0.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                let at = if swapped { at ^ 1 } else { at };
+                *bytes = word(at).to_le_bytes();
+            }
+            page
+        })
+    }
+
+    #[test]
+    fn equal_hashes_do_not_make_equal_pages() {
+        let host = SimHost::new(100);
+        let mut frames = Frames::new(None);
+        let supply = &mut frames.of(&host);
+        let mut contents = Contents::new(true);
+        let pages = twins();
+        assert_eq!(Key::WEAK.bytes(&pages[0].0), Key::WEAK.bytes(&pages[1].0));
+        let mut place = |page: &FrameBytes, owner| {
+            host.with_scratch(|scratch| {
+                let copy = |to: &mut FrameBytes| -> Result<(), ()> {
+                    to.0 = page.0;
+                    Ok(())
+                };
+                let form = scratch.fetch(&host, copy, None).expect("a copy");
+                contents.place(Key::WEAK, form, scratch, owner, supply)
+            })
+        };
+        let places = [1, 2].map(|owner| place(&pages[owner as usize - 1], owner).expect("room"));
+        // The same once more is the same copy.
+        assert_eq!(place(&pages[0], 3), Ok(places[0]));
+        assert_ne!(places[0], places[1]);
+        for (page, place) in pages.iter().zip(places) {
+            host.with_scratch(|scratch| {
+                assert!(contents.read(place, scratch, supply));
+                assert!(scratch.page.0 == page.0, "another page's bytes");
+            });
+        }
+        for (place, owner) in [(places[0], 1), (places[1], 2), (places[0], 3)] {
+            contents.unplace(place, owner, supply);
+        }
+        contents.trim(supply);
+        supply.drain();
+        assert_eq!(frames.held(), 0);
+    }
+
+    #[test]
+    fn nor_do_equal_hashes_of_packed_bytes() {
+        const BYTES: u16 = 1024;
+        let host = SimHost::new(100);
+        let mut frames = Frames::new(None);
+        let supply = &mut frames.of(&host);
+        let mut contents = Contents::new(true);
+        let pages = twins();
+        let mut place = |page: &FrameBytes, owner| {
+            host.with_scratch(|scratch| {
+                let packed = scratch.packed_mut(BYTES);
+                packed.copy_from_slice(&page.0[..packed.len()]);
+                contents.place(Key::WEAK, Form::Packed(BYTES), scratch, owner, supply)
+            })
+        };
+        let places = [1, 2].map(|owner| place(&pages[owner as usize - 1], owner).expect("room"));
+        assert_eq!(place(&pages[0], 3), Ok(places[0]));
+        assert_ne!(places[0], places[1]);
+        for (place, owner) in [(places[0], 1), (places[1], 2), (places[0], 3)] {
+            contents.unplace(place, owner, supply);
+        }
+        contents.trim(supply);
+        supply.drain();
+        assert_eq!(frames.held(), 0);
+    }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Clients: finding, making and destroying them, and what the administrator sets for each.
+
+use crate::clients::client::{Body, Client};
+use crate::clients::slot::State;
+use crate::engine::Engine;
+use crate::engine::no_memory;
+use crate::engine::statistics::ClientInfo;
+use crate::host::Host;
+use crate::names::{ClientId, Error, PoolId, Progress, Uuid};
+use crate::sync::atomic::Ordering;
+
+impl<H: Host> Engine<H> {
+    /// Finds or makes the client. `account` is whom its persistent frames are charged to; up to `vcpus` calls for it may
+    /// run at once without waiting for each other much.
+    ///
+    /// # Errors
+    /// `NoMemory` if there is no frame for it.
+    pub fn client(
+        &self,
+        id: ClientId,
+        account: H::Account,
+        vcpus: u32,
+    ) -> Result<Client<H>, Error> {
+        self.making_room(|| {
+            let mut registry = self.registry.lock();
+            registry.reap(&self.host);
+            if let Some(body) = registry.find(id) {
+                return Ok(Client::new(body.hold()));
+            }
+            registry.add(&self.host, || {
+                Body::new(id, account, vcpus, self.config.compress)
+            })
+        })
+        .map_err(no_memory)
+    }
+
+    /// The client with that number, if there is one.
+    pub fn find_client(&self, id: ClientId) -> Option<Client<H>> {
+        self.registry
+            .lock()
+            .find(id)
+            .map(|body| Client::new(body.hold()))
+    }
+
+    /// Takes all pools of the client away, and lets no new ones be made.
+    pub fn destroy_client(&self, client: &Client<H>) -> Progress {
+        let body = client.body();
+        let mut control = body.control.lock();
+        body.dead.store(true, Ordering::Relaxed);
+        if control.saving.take().is_some() {
+            self.stop_saving(body);
+        }
+        drop(control);
+        for pool in PoolId::all() {
+            if self.destroy_pool(client, pool) == Ok(Progress::More) {
+                return Progress::More;
+            }
+        }
+        Progress::Done
+    }
+
+    /// Gives a reference up, and the client's last frames with it if it is destroyed and this was the last one.
+    pub fn release(&self, client: Client<H>) {
+        drop(client);
+        self.registry.lock().reap(&self.host);
+    }
+
+    /// Freezes or thaws a client: a frozen one stores no new pages. One that is being saved does so after that only.
+    pub fn set_frozen(&self, client: &Client<H>, frozen: bool) {
+        client.body().frozen.store(frozen, Ordering::Relaxed);
+    }
+
+    /// Sets a client's share of ephemeral memory, relative to other clients' weights. 0 sets no limit.
+    pub fn set_weight(&self, client: &Client<H>, weight: u32) {
+        client.body().weight.store(weight, Ordering::Relaxed);
+    }
+
+    /// Switches the compression of a client's new pages.
+    pub fn set_compress(&self, client: &Client<H>, compress: bool) {
+        client.body().compress.store(compress, Ordering::Relaxed);
+    }
+
+    /// Lets a client join the shared pool of that name, or no longer; pools it has joined stay.
+    ///
+    /// # Errors
+    /// `TooManyPools` if the client may join 16 pools already.
+    pub fn authorise(&self, client: &Client<H>, uuid: Uuid, allow: bool) -> Result<(), Error> {
+        let mut control = client.body().control.lock();
+        let known = control
+            .authorised
+            .iter()
+            .position(|there| *there == Some(uuid));
+        if allow && known.is_none() {
+            let place = control
+                .authorised
+                .iter_mut()
+                .find(|there| there.is_none())
+                .ok_or(Error::TooManyPools)?;
+            *place = Some(uuid);
+        } else if let Some(place) = known
+            .filter(|_| !allow)
+            .and_then(|known| control.authorised.get_mut(known))
+        {
+            *place = None;
+        }
+        Ok(())
+    }
+
+    /// Sets the most frames that a client's persistent pages may take, metadata included; `None`: what the host allows. Pages
+    /// above a new cap stay; no new ones come.
+    pub fn set_cap(&self, client: &Client<H>, frames: Option<u64>) {
+        client
+            .body()
+            .cap
+            .store(frames.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What is set for a client.
+    pub fn client_info(&self, client: &Client<H>) -> ClientInfo {
+        let body = client.body();
+        let cap = body.cap.load(Ordering::Relaxed);
+        ClientInfo {
+            weight: body.weight.load(Ordering::Relaxed),
+            frozen: body.frozen.load(Ordering::Relaxed),
+            compress: body.compress.load(Ordering::Relaxed),
+            saving: body.saving.load(Ordering::Relaxed),
+            cap: (cap != u64::MAX).then_some(cap),
+            pools: PoolId::all()
+                .filter(|id| body.slot(*id).state() != State::Free)
+                .count() as u32,
+        }
+    }
+
+    /// Does something with each client that lives. Clients that come or go meanwhile may be left out.
+    pub fn for_each_client(&self, mut work: impl FnMut(&Client<H>)) {
+        self.for_each_known(|client| {
+            if !client.body().dead.load(Ordering::Relaxed) {
+                work(client);
+            }
+        });
+    }
+
+    /// The same, with those that are being destroyed.
+    pub(super) fn for_each_known(&self, mut work: impl FnMut(&Client<H>)) {
+        let mut number = 0;
+        loop {
+            let client = self.registry.lock().nth(number);
+            let Some(client) = client else { return };
+            work(&client);
+            number += 1;
+        }
+    }
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Copying a page back to its guest.
+
+use crate::clients::client::Client;
+use crate::clients::slot::EPHEMERAL;
+use crate::engine::Engine;
+use crate::frame::BadFrame;
+use crate::host::Host;
+use crate::names::{Error, Oid, PoolId};
+use crate::stats::Count;
+
+impl<H: Host> Engine<H> {
+    /// Copies the page with that handle to the guest's page and says whether it was there. A private ephemeral page is
+    /// removed by that; others stay.
+    ///
+    /// # Errors
+    /// `NoPool`; `EmptyPool` on a miss in a pool without any page; `BadFrame`, and the page stays.
+    pub fn get(
+        &self,
+        client: &Client<H>,
+        pool: PoolId,
+        oid: Oid,
+        index: u32,
+        to: H::GuestFrame,
+    ) -> Result<bool, Error> {
+        let body = client.body();
+        let (slot, store) = body.pool(pool)?;
+        let name = self.page_name(slot, pool, oid, index);
+        let cell = store.cell(name.object.hash).ok_or(Error::NoPool)?;
+        let take = slot.store() == EPHEMERAL;
+        let cx = self.context(body);
+        let found = cell.with(|shard| {
+            // The store may serve another pool by now.
+            if body.slot(pool) != slot {
+                return Err(Error::NoPool);
+            }
+            let found = shard.get(&cx, name, to, take);
+            shard.stats.add(name.object.pool, Count::Get);
+            let found = found.map_err(|BadFrame| Error::BadFrame)?;
+            if found && take {
+                shard.tidy(&cx);
+            }
+            Ok(found)
+        })?;
+        if !found && store.is_empty(name.object.pool) {
+            return Err(Error::EmptyPool);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What guests and the host ask of tmem.
+
+mod clients;
+mod flush;
+mod get;
+mod pools;
+mod put;
+mod reclaim;
+mod save;
+pub(crate) mod statistics;
+#[cfg(test)]
+mod tests;
+
+use core::mem::MaybeUninit;
+
+use crate::clients::client::Body;
+use crate::clients::registry::Registry;
+use crate::clients::slot::Slot;
+use crate::hash::{Key, ObjectName, PageName};
+use crate::host::Host;
+use crate::memory::supply::Shortage;
+use crate::names::{ClientId, Error, Oid, PoolId};
+use crate::shard::context::Context;
+use crate::sync::{Lock, rank};
+
+/// What the administrator chose at boot.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Compress pages.
+    pub compress: bool,
+    /// Keep equal pages of a client once.
+    pub dedup: bool,
+}
+
+/// Nanoseconds, as a power of two, in a tick of the pages' age. The 32-bit count goes round after 78 hours; a page older
+/// than that may be taken for a younger one.
+const TICK: u32 = 16;
+
+/// The store: all clients, their pools, and the host it runs on.
+pub struct Engine<H: Host> {
+    host: H,
+    key: Key,
+    config: Config,
+    pub(crate) registry: Lock<Registry<H>, { rank::REGISTRY }>,
+}
+
+impl<H: Host> Engine<H> {
+    /// An empty store.
+    #[must_use]
+    pub fn new(host: H, config: Config) -> Self {
+        let mut engine = MaybeUninit::uninit();
+        // SAFETY: room for an engine, which `init` fills.
+        unsafe {
+            Self::init(engine.as_mut_ptr(), host, config);
+            engine.assume_init()
+        }
+    }
+
+    /// Makes an empty store where it is to stay: it is large for a small stack.
+    ///
+    /// # Safety
+    /// `at` is valid for writing an engine.
+    pub unsafe fn init(at: *mut Self, host: H, config: Config) {
+        let key = Key::new(host.seed());
+        // SAFETY: the caller's promise; each field is written once.
+        unsafe {
+            (&raw mut (*at).registry).write(const { Lock::new(Registry::new()) });
+            (&raw mut (*at).key).write(key);
+            (&raw mut (*at).config).write(config);
+            (&raw mut (*at).host).write(host);
+        }
+    }
+
+    /// The machine under it.
+    pub fn host(&self) -> &H {
+        &self.host
+    }
+
+    pub(crate) fn context(&self, body: &Body<H>) -> Context<'_, H> {
+        self.context_for(body.id)
+    }
+
+    pub(crate) fn context_for(&self, client: ClientId) -> Context<'_, H> {
+        Context {
+            host: &self.host,
+            key: self.key,
+            now: (self.host.now() >> TICK) as u32,
+            client,
+        }
+    }
+
+    #[inline]
+    fn page_name(&self, slot: Slot, pool: PoolId, oid: Oid, index: u32) -> PageName {
+        let object = self.name(slot, pool, oid);
+        PageName {
+            object,
+            index,
+            hash: self.key.page(object.hash, index),
+        }
+    }
+
+    #[inline]
+    fn name(&self, slot: Slot, pool: PoolId, oid: Oid) -> ObjectName {
+        let pool = slot.number(pool);
+        ObjectName {
+            pool,
+            oid,
+            hash: self.key.object(pool, oid),
+        }
+    }
+}
+
+fn no_memory(_: Shortage) -> Error {
+    Error::NoMemory
+}

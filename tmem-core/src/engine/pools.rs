@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Making and destroying pools.
+
+use crate::clients::client::{Body, Client};
+use crate::clients::slot::{EPHEMERAL, PERSISTENT, State};
+use crate::engine::Engine;
+use crate::engine::no_memory;
+use crate::host::Host;
+use crate::memory::counted::Counted;
+use crate::memory::supply::Shortage;
+use crate::names::{Error, POOLS_PER_CLIENT, PoolId, PoolKind, Progress};
+use crate::shard::store::Store;
+use crate::shard::walk::Cursor;
+use crate::sync::atomic::Ordering;
+
+impl<H: Host> Engine<H> {
+    /// Makes a pool.
+    ///
+    /// # Errors
+    /// `TooManyPools`; `NoMemory` if there is no frame for the store's first structures; `NoPool` if the client is dead.
+    pub fn new_pool(&self, client: &Client<H>, kind: PoolKind) -> Result<PoolId, Error> {
+        self.make_pool(client, kind, None)
+    }
+
+    /// Makes a pool under a given number, for pages that were saved from one of that number.
+    ///
+    /// # Errors
+    /// As [`Engine::new_pool`]; `TooManyPools` if the number is taken.
+    pub fn restore_pool(
+        &self,
+        client: &Client<H>,
+        pool: PoolId,
+        kind: PoolKind,
+    ) -> Result<(), Error> {
+        self.make_pool(client, kind, Some(pool)).map(|_| ())
+    }
+
+    fn make_pool(
+        &self,
+        client: &Client<H>,
+        kind: PoolKind,
+        wanted: Option<PoolId>,
+    ) -> Result<PoolId, Error> {
+        let body = client.body();
+        let mut control = body.control.lock();
+        if body.dead.load(Ordering::Relaxed) {
+            return Err(Error::NoPool);
+        }
+        let free = |id: &PoolId| body.slot(*id).state() == State::Free;
+        let id = match wanted {
+            Some(id) => Some(id).filter(free),
+            None => PoolId::all().find(free),
+        }
+        .ok_or(Error::TooManyPools)?;
+        let number = match kind {
+            PoolKind::Persistent => self.private_store(body, PERSISTENT)?,
+            PoolKind::SharedEphemeral(uuid)
+                if uuid != [u64::MAX; 2] && control.authorised.contains(&Some(uuid)) =>
+            {
+                control.uuids[id.get() as usize % POOLS_PER_CLIENT] = uuid;
+                self.making_room(|| self.registry.lock().join(&self.host, body, uuid))
+                    .map_err(|shortage| match shortage {
+                        Shortage::Full => Error::TooManyPools,
+                        shortage => no_memory(shortage),
+                    })?
+            }
+            PoolKind::Ephemeral | PoolKind::SharedEphemeral(_) => {
+                self.private_store(body, EPHEMERAL)?
+            }
+        };
+        if let Some(store) = body.store(number)
+            && number <= PERSISTENT
+        {
+            store.reset_stats(id.get() as u8);
+        }
+        body.set_slot(id, State::Live, number);
+        Ok(id)
+    }
+
+    fn private_store(&self, body: &Body<H>, number: usize) -> Result<usize, Error> {
+        if body.store(number).is_none() {
+            let account = (number == PERSISTENT).then_some(body.account);
+            let store = self
+                .making_room(|| {
+                    let ages = number == EPHEMERAL;
+                    Store::create(&self.host, ages, self.config.dedup, account, body.vcpus)
+                })
+                .map_err(no_memory)?;
+            body.set_store(number, Counted::new(store));
+        }
+        Ok(number)
+    }
+
+    /// Whether the client has that pool.
+    pub fn has_pool(&self, client: &Client<H>, pool: PoolId) -> bool {
+        client.body().pool(pool).is_ok()
+    }
+
+    /// Takes a pool and its pages away; of a shared pool, the pages that this client put or got last, and all of them if
+    /// nobody else uses it.
+    ///
+    /// # Errors
+    /// `NoPool` if there is none.
+    pub fn destroy_pool(&self, client: &Client<H>, pool: PoolId) -> Result<Progress, Error> {
+        let body = client.body();
+        let mut control = body.control.lock();
+        let slot = body.slot(pool);
+        let purge = &mut control.purges[pool.get() as usize % POOLS_PER_CLIENT];
+        match slot.state() {
+            State::Free => return Err(Error::NoPool),
+            State::Live => {
+                *purge = (0, Cursor::START);
+                body.set_slot(pool, State::Dying, slot.store());
+            }
+            State::Dying => {}
+        }
+        if let Some(store) = body.store(slot.store()) {
+            // The last user of a shared pool takes all of its pages along.
+            let only =
+                (slot.is_shared() && !self.registry.lock().is_last_user(slot)).then_some(body.id);
+            let cx = self.context(body);
+            if let Some(cell) = store.cells().nth(purge.0 as usize) {
+                if cell.with(|shard| shard.purge(&cx, slot.number(pool), only, &mut purge.1)) {
+                    *purge = (purge.0 + 1, Cursor::START);
+                }
+                return Ok(Progress::More);
+            }
+            let mut registry = self.registry.lock();
+            if registry.is_last_user(slot) {
+                registry.remember(slot.is_persistent(), &store.stats(slot.number(pool)));
+            }
+            registry.leave(&self.host, slot, body.id);
+        }
+        body.set_slot(pool, State::Free, 0);
+        Ok(Progress::Done)
+    }
+}

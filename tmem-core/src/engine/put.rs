@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Storing a guest's page.
+
+use crate::clients::client::{Body, Client};
+use crate::clients::slot::Slot;
+use crate::compress::scratch::Scratch;
+use crate::contents::form::Form;
+use crate::engine::Engine;
+use crate::engine::reclaim::ROOM;
+use crate::frame::{BadFrame, FrameBytes};
+use crate::hash::PageName;
+use crate::host::Host;
+use crate::memory::supply::Shortage;
+use crate::names::{Error, Handle, Oid, PoolId};
+use crate::shard::put::{PutError, Terms};
+use crate::shard::store::{Cell, Store};
+use crate::stats::Count;
+use crate::sync::Patience;
+use crate::sync::atomic::Ordering;
+
+/// Times that a put makes room before it gives up.
+const TRIES: u32 = 8;
+
+impl<H: Host> Engine<H> {
+    /// Stores the guest's page under that handle, in place of any earlier version.
+    ///
+    /// # Errors
+    /// `NoPool`, `Frozen`, `NoMemory`, `NoSpace`, `BadFrame`. Whatever the error, no later get returns a stale version.
+    pub fn put(
+        &self,
+        client: &Client<H>,
+        pool: PoolId,
+        oid: Oid,
+        index: u32,
+        from: H::GuestFrame,
+    ) -> Result<(), Error> {
+        let handle = Handle { pool, oid, index };
+        self.store_page(client, handle, false, |page| self.host.copy_in(from, page))
+    }
+
+    /// Stores the page that `copy` fetches; `forced` even if the client is frozen or at its cap.
+    pub(crate) fn store_page(
+        &self,
+        client: &Client<H>,
+        handle: Handle,
+        forced: bool,
+        copy: impl FnOnce(&mut FrameBytes) -> Result<(), BadFrame>,
+    ) -> Result<(), Error> {
+        let body = client.body();
+        let Handle { pool, oid, index } = handle;
+        let (slot, store) = body.pool(pool)?;
+        let name = self.page_name(slot, pool, oid, index);
+        let cell = store.cell(name.object.hash).ok_or(Error::NoPool)?;
+        let work = Put {
+            engine: self,
+            body,
+            pool,
+            slot,
+            store,
+            cell,
+            name,
+            forced,
+        };
+        let backoff = body.compress.load(Ordering::Relaxed);
+        let backoff = backoff.then_some((&cell.backoff, name.object.hash));
+        cell.expect(|shard| shard.expect(name));
+        self.host
+            .with_scratch(|scratch| match scratch.fetch(&self.host, copy, backoff) {
+                Ok(form) => work.run(form, scratch),
+                Err(BadFrame) => work.forget(Error::BadFrame),
+            })
+    }
+}
+
+/// A put under way.
+struct Put<'a, H: Host> {
+    engine: &'a Engine<H>,
+    body: &'a Body<H>,
+    pool: PoolId,
+    slot: Slot,
+    store: &'a Store<H>,
+    cell: &'a Cell<H>,
+    name: PageName,
+    forced: bool,
+}
+
+impl<H: Host> Put<'_, H> {
+    /// Stores the page that `scratch` has fetched.
+    fn run(&self, form: Form, scratch: &mut Scratch) -> Result<(), Error> {
+        let Self {
+            engine,
+            body,
+            cell,
+            name,
+            ..
+        } = *self;
+        let pool = name.object.pool;
+        let cx = engine.context(body);
+        let full = self.is_full();
+        let mut tries = 0;
+        loop {
+            let result = cell.with(|shard| {
+                // The pool may have died since: its purge passes this shard after the slot changed.
+                if body.slot(self.pool) != self.slot {
+                    return Err(Failure::Gone);
+                }
+                if tries == 0 {
+                    shard.stats.add(pool, Count::Put);
+                }
+                shard
+                    .put(&cx, name, form, scratch, self.terms(full))
+                    .map_err(Failure::Put)
+            });
+            tries += 1;
+            let (shortage, again) = match result {
+                Ok(()) => return Ok(()),
+                Err(Failure::Gone) => return Err(Error::NoPool),
+                Err(Failure::Put(PutError::Unwanted)) if full => (Shortage::Full, false),
+                Err(Failure::Put(PutError::Unwanted | PutError::Saved)) => {
+                    return Err(Error::Frozen);
+                }
+                Err(Failure::Put(PutError::New(shortage))) => (shortage, false),
+                Err(Failure::Put(PutError::Again(shortage))) => (shortage, true),
+            };
+            if tries < TRIES && self.make_room(shortage) {
+                continue;
+            }
+            return cell.with(|shard| {
+                if !again {
+                    shard.stats.add(pool, Count::NoMemory);
+                    return Err(Error::NoMemory);
+                }
+                shard
+                    .rewrite_over(&cx, name, form, scratch, self.terms(full))
+                    .map_err(|_| {
+                        shard.stats.add(pool, Count::Lost);
+                        Error::NoSpace
+                    })
+            });
+        }
+    }
+
+    /// Whether a new page would pass the cap that the administrator set.
+    fn is_full(&self) -> bool {
+        let cap = self.body.cap.load(Ordering::Relaxed);
+        !self.forced && self.slot.is_persistent() && cap != u64::MAX && self.store.frames() >= cap
+    }
+
+    /// To be asked under the shard's lock, so that what begins to hold, holds for all later puts.
+    fn terms(&self, full: bool) -> Terms {
+        Terms {
+            grow: self.forced || !(self.body.is_frozen() || full),
+            saving: self.body.saving.load(Ordering::Relaxed) && self.slot.is_persistent(),
+        }
+    }
+
+    /// Sees to it that trying again makes sense.
+    fn make_room(&self, shortage: Shortage) -> bool {
+        match shortage {
+            Shortage::Quota => self.store.drain(&self.engine.host, Patience::Waits) > 0,
+            Shortage::Memory => self.engine.relinquish(ROOM) > 0,
+            Shortage::Full => false,
+        }
+    }
+
+    /// Drops the earlier version of a page whose new one cannot be had.
+    fn forget(&self, error: Error) -> Result<(), Error> {
+        let cx = self.engine.context(self.body);
+        self.cell.with(|shard| {
+            if self.body.slot(self.pool) == self.slot {
+                let pool = self.name.object.pool;
+                shard.stats.add(pool, Count::Put);
+                if shard.flush_page(&cx, self.name) {
+                    shard.stats.add(pool, Count::Lost);
+                }
+            }
+        });
+        Err(error)
+    }
+}
+
+enum Failure {
+    /// The pool is gone.
+    Gone,
+    Put(PutError),
+}

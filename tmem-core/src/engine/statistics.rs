@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the administrator can read: settings, counts and sums.
+
+use crate::clients::client::Client;
+use crate::clients::slot::{EPHEMERAL, PERSISTENT, State};
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::names::{Error, POOLS_PER_CLIENT, PoolId, PoolKind};
+use crate::shard::store::Store;
+use crate::stats::{EngineStats, PoolStats};
+use crate::sync::atomic::Ordering;
+
+/// What is set for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientInfo {
+    /// Its share of ephemeral memory, relative to other clients' weights; 0: no limit.
+    pub weight: u32,
+    /// The administrator froze it: it stores no new pages.
+    pub frozen: bool,
+    /// Its new pages are compressed.
+    pub compress: bool,
+    /// Its persistent pages are being saved, and it stores no new pages meanwhile.
+    pub saving: bool,
+    /// The most frames its persistent pages may take, if the administrator set one.
+    pub cap: Option<u64>,
+    /// Its pools.
+    pub pools: u32,
+}
+
+/// A live pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolInfo {
+    /// What it is; a pool that was to be shared but was not allowed is `Ephemeral`.
+    pub kind: PoolKind,
+    /// Pages it holds.
+    pub pages: u64,
+}
+
+impl<H: Host> Engine<H> {
+    /// A client's live pools.
+    pub fn pools<'a>(
+        &'a self,
+        client: &'a Client<H>,
+    ) -> impl Iterator<Item = (PoolId, PoolInfo)> + 'a {
+        PoolId::all().filter_map(move |id| {
+            let body = client.body();
+            let (slot, store) = body.pool(id).ok()?;
+            let kind = if slot.is_persistent() {
+                PoolKind::Persistent
+            } else if slot.is_shared() {
+                PoolKind::SharedEphemeral(
+                    body.control.lock().uuids[id.get() as usize % POOLS_PER_CLIENT],
+                )
+            } else {
+                PoolKind::Ephemeral
+            };
+            Some((
+                id,
+                PoolInfo {
+                    kind,
+                    pages: store.pages(slot.number(id)),
+                },
+            ))
+        })
+    }
+
+    /// Sums over the whole store. What comes or goes meanwhile may be left out.
+    pub fn stats(&self) -> EngineStats {
+        let mut stats = self.registry.lock().stats();
+        self.for_each_known(|client| {
+            let body = client.body();
+            stats.clients += u32::from(!body.dead.load(Ordering::Relaxed));
+            stats.persistent.frames += self.frames(client).1;
+            for (slot, id) in PoolId::all().map(|id| (body.slot(id), id)) {
+                // A dying pool has a past already: it must not seem gone until it is counted elsewhere.
+                if slot.state() != State::Free
+                    && !slot.is_shared()
+                    && let Some(store) = body.store(slot.store())
+                {
+                    let number = slot.number(id);
+                    stats.add(
+                        slot.is_persistent(),
+                        store.pages(number),
+                        &store.stats(number),
+                    );
+                }
+            }
+        });
+        stats
+    }
+
+    /// What happened to a pool since it was made; a shared pool's is that of all its users.
+    ///
+    /// # Errors
+    /// `NoPool`.
+    pub fn pool_stats(&self, client: &Client<H>, pool: PoolId) -> Result<PoolStats, Error> {
+        let (slot, store) = client.body().pool(pool)?;
+        Ok(store.stats(slot.number(pool)))
+    }
+
+    /// Pages that a pool holds.
+    ///
+    /// # Errors
+    /// `NoPool`.
+    pub fn pages(&self, client: &Client<H>, pool: PoolId) -> Result<u64, Error> {
+        let (slot, store) = client.body().pool(pool)?;
+        Ok(store.pages(slot.number(pool)))
+    }
+
+    /// Frames that a client's pages take, ephemeral and persistent, metadata included; shared pools not.
+    pub fn frames(&self, client: &Client<H>) -> (u64, u64) {
+        let frames = |number| client.body().store(number).map_or(0, Store::frames);
+        (frames(EPHEMERAL), frames(PERSISTENT))
+    }
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Records that come and go, by number, in a [`Table`] that stays nearly full.
+//!
+//! ```text
+//! 0                                             len        capacity
+//! │ live │ vacant ⇄ live │ live │ vacant ⇄ live │ untouched  │
+//! ```
+//!
+//! Vacant records below `len` form a list; a new record takes the latest of them. Vacant ones at the end are cut off and
+//! frames given back as soon as they are empty, and when holes are more than an eighth the owner moves the last record
+//! into one ([`Arena::hole`]): whatever the order of removals, room follows need. A record at the end that can't be moved
+//! may hold up any number of holes, so that what one call cuts off is bounded, and the rest waits ([`Arena::is_loose`]).
+
+#[cfg(any(test, feature = "sim"))]
+mod check;
+
+use core::ops::{Index, IndexMut};
+
+use crate::host::Host;
+use crate::memory::owned::InFrame;
+use crate::memory::supply::{Shortage, Supply};
+use crate::memory::table::Table;
+use crate::prefetch::prefetch;
+
+/// A record that can say that it is none.
+pub(crate) trait Slot: InFrame + Copy {
+    /// A vacant record, in the list of vacant ones.
+    fn vacant(previous: u32, next: u32) -> Self;
+    /// The neighbours in that list; `None` for a live record.
+    fn vacancy(&self) -> Option<(u32, u32)>;
+}
+
+/// No record.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Holes that one call cuts off the end, and frames that it gives back for them.
+const CUT: u32 = 256;
+const SHRINK: u32 = 4;
+
+pub(crate) struct Arena<T: Slot, const N: usize> {
+    table: Table<T, N>,
+    len: u32,
+    /// The vacant record to fill next.
+    hole: u32,
+    holes: u32,
+    /// There was more to cut off than one call does.
+    loose: bool,
+}
+
+impl<T: Slot, const N: usize> Arena<T, N> {
+    pub(crate) const fn new(sink: T) -> Self {
+        Self {
+            table: Table::new(sink),
+            len: 0,
+            hole: NONE,
+            holes: 0,
+            loose: false,
+        }
+    }
+
+    /// Live records.
+    pub(crate) fn live(&self) -> u32 {
+        self.len - self.holes
+    }
+
+    /// Numbers in use or vacant are below this.
+    pub(crate) fn end(&self) -> u32 {
+        self.len
+    }
+
+    pub(crate) fn is_live(&self, number: u32) -> bool {
+        number < self.len && self.table[number].vacancy().is_none()
+    }
+
+    /// Makes sure that the next `count` insertions succeed.
+    pub(crate) fn reserve<H: Host>(
+        &mut self,
+        count: u32,
+        supply: &mut Supply<'_, H>,
+    ) -> Result<(), Shortage> {
+        while self.holes + (self.table.capacity() - self.len) < count {
+            self.table.grow(supply)?;
+        }
+        Ok(())
+    }
+
+    /// Stores a record in room that `reserve` made.
+    pub(crate) fn insert(&mut self, record: T) -> u32 {
+        let number = self.hole;
+        if number == NONE {
+            let number = self.len;
+            self.table[number] = record;
+            self.len += 1;
+            return number;
+        }
+        self.unlink_hole(number);
+        self.table[number] = record;
+        // The hole after the next one, whose link the next insertion writes.
+        if self.hole != NONE
+            && let Some((_, after)) = self.table[self.hole].vacancy()
+            && after != NONE
+        {
+            prefetch(&raw const self.table[after]);
+        }
+        number
+    }
+
+    /// Removes a live record and gives back what room that frees.
+    pub(crate) fn remove<H: Host>(&mut self, number: u32, supply: &mut Supply<'_, H>) {
+        debug_assert!(self.is_live(number));
+        let next = self.hole;
+        if next != NONE {
+            self.link(next, |(_, after)| (number, after));
+        }
+        self.table[number] = T::vacant(NONE, next);
+        self.hole = number;
+        self.holes += 1;
+        self.trim(supply);
+    }
+
+    /// Cuts vacant records off the end, then frames: some of them, if there are many.
+    pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
+        for _ in 0..CUT {
+            if !self.ends_in_hole() {
+                break;
+            }
+            self.unlink_hole(self.len - 1);
+            self.len -= 1;
+        }
+        for _ in 0..SHRINK {
+            if !self.has_spare_frame() {
+                break;
+            }
+            self.table.shrink(supply);
+        }
+        self.loose = self.ends_in_hole() || self.has_spare_frame();
+    }
+
+    /// Whether [`Arena::trim`] has more to do.
+    pub(crate) fn is_loose(&self) -> bool {
+        self.loose
+    }
+
+    fn ends_in_hole(&self) -> bool {
+        self.len > 0 && self.table[self.len - 1].vacancy().is_some()
+    }
+
+    fn has_spare_frame(&self) -> bool {
+        // One empty frame stays, so that a record that comes and goes at a frame's edge does not take the frame along.
+        self.table.capacity() - self.len >= if self.len == 0 { 1 } else { 2 * N as u32 }
+    }
+
+    /// If holes are too many: the number of the last record, which should move, and of the hole it should move to.
+    pub(crate) fn hole(&self) -> Option<(u32, u32)> {
+        (self.holes > self.len / 8 + N as u32 / 2)
+            .then(|| self.any_hole())
+            .flatten()
+    }
+
+    /// The same, if there is any hole.
+    pub(crate) fn any_hole(&self) -> Option<(u32, u32)> {
+        (self.holes > 0 && !self.ends_in_hole()).then(|| (self.len - 1, self.hole))
+    }
+
+    /// Moves the record `from` into the hole `to`; both come from [`Arena::hole`] or [`Arena::any_hole`].
+    pub(crate) fn relocate<H: Host>(&mut self, from: u32, to: u32, supply: &mut Supply<'_, H>) {
+        self.unlink_hole(to);
+        self.table[to] = self.table[from];
+        self.remove(from, supply);
+    }
+
+    fn unlink_hole(&mut self, number: u32) {
+        let Some((previous, next)) = self.table[number].vacancy() else {
+            return;
+        };
+        if previous == NONE {
+            self.hole = next;
+        } else {
+            self.link(previous, |(before, _)| (before, next));
+        }
+        if next != NONE {
+            self.link(next, |(_, after)| (previous, after));
+        }
+        self.holes -= 1;
+    }
+
+    fn link(&mut self, hole: u32, change: impl FnOnce((u32, u32)) -> (u32, u32)) {
+        if let Some(links) = self.table[hole].vacancy() {
+            let (previous, next) = change(links);
+            self.table[hole] = T::vacant(previous, next);
+        }
+    }
+}
+
+impl<T: Slot, const N: usize> Index<u32> for Arena<T, N> {
+    type Output = T;
+    #[inline]
+    fn index(&self, number: u32) -> &T {
+        &self.table[number]
+    }
+}
+
+impl<T: Slot, const N: usize> IndexMut<u32> for Arena<T, N> {
+    #[inline]
+    fn index_mut(&mut self, number: u32) -> &mut T {
+        &mut self.table[number]
+    }
+}

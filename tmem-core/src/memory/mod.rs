@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Memory out of single frames: whose they are, and what is built of them.
+//!
+//! ```text
+//! host ─► supply ─┬─► owned ──► counted        one typed frame, with one holder or several
+//!                 │     └─────► table ─► arena     many small records, by number
+//!                 └─► data frames, by number
+//! ```
+
+pub(crate) mod arena;
+pub(crate) mod counted;
+pub(crate) mod owned;
+pub(crate) mod supply;
+pub(crate) mod table;

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The supply of frames: the host's frames, counted and charged.
+//!
+//! ```text
+//! Supply (for one call) ─┬─► host: alloc, free, charge
+//!                        └─► Frames: │ account │ metadata │ data │ spare data frames × 4 │
+//! ```
+//!
+//! Each shard has its own [`Frames`], so that every frame is charged to somebody and none is lost. Nothing here waits, and
+//! nothing is larger than one frame.
+
+#[cfg(any(test, feature = "sim"))]
+mod check;
+
+use core::ptr::NonNull;
+
+use crate::frame::{FrameBytes, FrameNumber};
+use crate::host::Host;
+use crate::memory::owned::{InFrame, Owned};
+
+/// Why the supply has no frame to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// The account is at its limit: only giving back frames of the same account helps.
+    Quota,
+    /// The host has no free frame: taking ephemeral pages from anybody helps.
+    Memory,
+    /// A structure is at the largest size it is built for: nothing helps.
+    Full,
+}
+
+/// Spare data frames that a shard keeps, so that a store in balance leaves the host's allocator alone.
+pub(crate) const SPARES: usize = 4;
+
+/// What one shard holds of the host's memory.
+pub(crate) struct Frames<H: Host> {
+    /// Whom frames are charged to, if to anybody.
+    account: Option<H::Account>,
+    metadata: u32,
+    data: u32,
+    spare: [FrameNumber; SPARES],
+    spares: u8,
+}
+
+impl<H: Host> Frames<H> {
+    pub(crate) const fn new(account: Option<H::Account>) -> Self {
+        Self {
+            account,
+            metadata: 0,
+            data: 0,
+            spare: [FrameNumber(0); SPARES],
+            spares: 0,
+        }
+    }
+
+    /// All frames held: metadata, data and spare.
+    pub(crate) fn held(&self) -> u32 {
+        self.metadata + self.data
+    }
+
+    /// Data frames held that carry no data.
+    pub(crate) fn spares(&self) -> u32 {
+        u32::from(self.spares)
+    }
+
+    /// Pairs the counts with the host they are counts of.
+    pub(crate) fn of<'a>(&'a mut self, host: &'a H) -> Supply<'a, H> {
+        Supply { host, frames: self }
+    }
+}
+
+/// A shard's frames and the host that they come from.
+pub(crate) struct Supply<'a, H: Host> {
+    pub(crate) host: &'a H,
+    pub(crate) frames: &'a mut Frames<H>,
+}
+
+impl<H: Host> Supply<'_, H> {
+    fn charge(&self) -> Result<(), Shortage> {
+        match self.frames.account {
+            Some(account) if !self.host.charge(account, 1) => Err(Shortage::Quota),
+            _ => Ok(()),
+        }
+    }
+
+    fn uncharge(&self) {
+        if let Some(account) = self.frames.account {
+            self.host.uncharge(account, 1);
+        }
+    }
+
+    fn fresh(&mut self) -> Result<NonNull<FrameBytes>, Shortage> {
+        self.charge()?;
+        let Some(frame) = self.host.alloc_metadata() else {
+            self.uncharge();
+            return Err(Shortage::Memory);
+        };
+        self.frames.metadata += 1;
+        Ok(frame)
+    }
+
+    /// A zeroed metadata frame.
+    pub(crate) fn take_metadata<T: InFrame>(&mut self) -> Result<Owned<T>, Shortage> {
+        Ok(Owned::zeroed(self.fresh()?))
+    }
+
+    /// A metadata frame with a value.
+    pub(crate) fn take_filled<T>(
+        &mut self,
+        value: impl FnOnce() -> T,
+    ) -> Result<Owned<T>, Shortage> {
+        Ok(Owned::filled(self.fresh()?, value))
+    }
+
+    pub(crate) fn give_metadata<T>(&mut self, owned: Owned<T>) {
+        // SAFETY: an `Owned` holds a frame of this host's `alloc_metadata`, and ends here.
+        unsafe { self.host.free_metadata(owned.into_frame()) };
+        self.frames.metadata -= 1;
+        self.uncharge();
+    }
+
+    /// A data frame, its bytes undefined.
+    pub(crate) fn take_data(&mut self) -> Result<FrameNumber, Shortage> {
+        if self.frames.spares > 0 {
+            self.frames.spares -= 1;
+            return Ok(self.frames.spare[usize::from(self.frames.spares) % SPARES]);
+        }
+        self.charge()?;
+        let Some(frame) = self.host.alloc_data() else {
+            self.uncharge();
+            return Err(Shortage::Memory);
+        };
+        self.frames.data += 1;
+        Ok(frame)
+    }
+
+    /// Keeps the frame for the next page, or gives it to the host if there are enough of them.
+    pub(crate) fn give_data(&mut self, frame: FrameNumber) {
+        if usize::from(self.frames.spares) < SPARES {
+            self.frames.spare[usize::from(self.frames.spares) % SPARES] = frame;
+            self.frames.spares += 1;
+        } else {
+            self.release(frame);
+        }
+    }
+
+    /// Gives the spare frames to the host; says how many there were.
+    pub(crate) fn drain(&mut self) -> u32 {
+        let spares = self.frames.spares();
+        while self.frames.spares > 0 {
+            self.frames.spares -= 1;
+            self.release(self.frames.spare[usize::from(self.frames.spares) % SPARES]);
+        }
+        spares
+    }
+
+    fn release(&mut self, frame: FrameNumber) {
+        // SAFETY: the shard held the frame, and its callers drop every mention of it.
+        unsafe { self.host.free_data(frame) };
+        self.frames.data -= 1;
+        self.uncharge();
+    }
+
+    /// Lends the bytes of a data frame that this shard holds.
+    #[inline]
+    pub(crate) fn with_data<R>(
+        &mut self,
+        frame: FrameNumber,
+        work: impl FnOnce(&mut FrameBytes) -> R,
+    ) -> R {
+        // SAFETY: data frames are named only by the locations of the shard that holds them, so the frame is live, and
+        // `&mut self` with the shard's lock makes the access exclusive.
+        unsafe { lend(self.host, frame, work) }
+    }
+}
+
+/// Lends the bytes of a data frame.
+///
+/// # Safety
+/// The frame is one of the host's, was not given back, and nobody else can reach it meanwhile.
+#[inline]
+pub(crate) unsafe fn lend<H: Host, R>(
+    host: &H,
+    frame: FrameNumber,
+    work: impl FnOnce(&mut FrameBytes) -> R,
+) -> R {
+    // SAFETY: the caller's promise.
+    let mut bytes = unsafe { host.map(frame) };
+    // SAFETY: as above.
+    let result = work(unsafe { bytes.as_mut() });
+    // SAFETY: mapped above; the borrow has ended.
+    unsafe { host.unmap(frame, bytes) };
+    result
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The words that everything else is told in: who stores a page, where, under which name, and how that went.
+//!
+//! ```text
+//! client ─► pool ─► object ─► page          Handle: │ pool │ oid │ index │
+//! ClientId  PoolId  Oid       index (u32)
+//! ```
+
+/// Pools that one client may have.
+pub const POOLS_PER_CLIENT: usize = 16;
+
+/// Shared pools that the host may have.
+pub const SHARED_POOLS: usize = 16;
+
+/// A shared pool's name.
+pub type Uuid = [u64; 2];
+
+/// The host's number for a client (in Xen, the domain id).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientId(pub u16);
+
+/// A client's number for one of its pools: below [`POOLS_PER_CLIENT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PoolId(u8);
+
+impl PoolId {
+    /// `None` if no client can have such a pool.
+    #[must_use]
+    pub fn new(id: u32) -> Option<Self> {
+        (id < POOLS_PER_CLIENT as u32).then_some(Self(id as u8))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0.into()
+    }
+
+    /// All numbers that a pool may have.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..POOLS_PER_CLIENT as u8).map(Self)
+    }
+}
+
+/// An object's name inside its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Oid(pub [u64; 3]);
+
+/// A page's full name within its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle {
+    /// The pool.
+    pub pool: PoolId,
+    /// The object.
+    pub oid: Oid,
+    /// The page's index in the object.
+    pub index: u32,
+}
+
+/// What a new pool should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Private; pages may vanish.
+    Ephemeral,
+    /// Private; pages stay.
+    Persistent,
+    /// Shared under that name if the administrator allowed it, else private. Pages may vanish.
+    SharedEphemeral(Uuid),
+}
+
+/// Why something was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The client has no such pool.
+    NoPool,
+    /// The client has all the pools it may have, or the host all its shared ones.
+    TooManyPools,
+    /// A get from a pool that holds no page at all.
+    EmptyPool,
+    /// The client is frozen: a new page was not taken; a flush was done all the same.
+    Frozen,
+    /// No memory for a new page or pool: the client is at its quota, or nothing is left to evict.
+    NoMemory,
+    /// No memory for a page's second version; the first is gone.
+    NoSpace,
+    /// The guest's frame cannot be read or written. After a put, no version of the page is left.
+    BadFrame,
+}
+
+/// Whether a long operation is over; if not, call it again with the same arguments.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It is over.
+    Done,
+    /// There is more to do.
+    More,
+}
+
+/// Why saving cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaveError {
+    /// The client is being saved already.
+    Busy,
+    /// The client is not being saved.
+    NotSaving,
+    /// A page that went could not be recorded for want of memory: what was saved is worthless.
+    Torn,
+}

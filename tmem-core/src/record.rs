@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which record a page has, in the words that lists, headers and the index keep.
+
+use crate::index::Entry;
+
+/// A stored page's record: one of its own, or its object's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ref {
+    Page(u32),
+    Solo(u32),
+}
+
+const OBJECT: u32 = 1 << 31;
+
+impl Ref {
+    /// The non-zero word that stands for it in lists and headers; zero stands for none.
+    pub(crate) fn word(self) -> u32 {
+        match self {
+            Self::Page(number) => (number & !OBJECT) + 1,
+            Self::Solo(number) => ((number & !OBJECT) + 1) | OBJECT,
+        }
+    }
+
+    pub(crate) fn of(word: u32) -> Option<Self> {
+        let number = (word & !OBJECT).checked_sub(1)?;
+        Some(if word & OBJECT == 0 {
+            Self::Page(number)
+        } else {
+            Self::Solo(number)
+        })
+    }
+
+    /// Its entry in the index.
+    pub(crate) fn entry(self) -> Entry {
+        Entry(self.word())
+    }
+}
+
+/// Marks the entry of an object with many pages, so that looking for a page need not read the object's record.
+const MANY_PAGES: u32 = 1 << 30;
+
+/// What an entry of the index stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// A page of an object with many.
+    Page(u32),
+    /// An object with many pages.
+    Many(u32),
+    /// An object that is its only page.
+    Solo(u32),
+}
+
+impl Known {
+    pub(crate) fn of(entry: Entry) -> Option<Self> {
+        let number = (entry.0 & !(OBJECT | MANY_PAGES)).checked_sub(1)?;
+        Some(match (entry.0 & OBJECT != 0, entry.0 & MANY_PAGES != 0) {
+            (false, _) => Self::Page(number),
+            (true, false) => Self::Solo(number),
+            (true, true) => Self::Many(number),
+        })
+    }
+
+    /// The entry of an object with many pages.
+    pub(crate) fn many(object: u32) -> Entry {
+        Entry(Ref::Solo(object).word() | MANY_PAGES)
+    }
+}

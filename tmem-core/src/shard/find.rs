@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Finding a page's record and its object's.
+
+use crate::hash::{ObjectName, PageName};
+use crate::host::Host;
+use crate::index::Probe;
+use crate::memory::arena::NONE;
+use crate::prefetch::prefetch;
+use crate::record::{Known, Ref};
+use crate::shard::Shard;
+
+impl<H: Host> Shard<H> {
+    /// Where the object and the page are looked up. Both lines are asked for at once.
+    fn probe(&self, name: PageName) -> (Probe<'_>, Probe<'_>) {
+        (
+            self.index.probe(name.object.hash),
+            self.index.probe(name.hash),
+        )
+    }
+
+    /// Asks the CPU for what a put of that page will read first.
+    pub(crate) fn expect(&self, name: PageName) {
+        self.probe(name);
+        self.index.expect_change(name.hash);
+    }
+
+    /// The page, if it is there.
+    pub(super) fn find(&self, name: PageName) -> Option<Ref> {
+        let (object, page) = self.probe(name);
+        if let Some(page) = self.find_page(page, name) {
+            return Some(Ref::Page(page));
+        }
+        let solo = self.find_object(object, name.object, false)?;
+        (self.objects[solo].solo_index() == Some(name.index)).then_some(Ref::Solo(solo))
+    }
+
+    /// The object and the page, if they are there.
+    pub(super) fn look_up(&self, name: PageName) -> (Option<u32>, Option<Ref>) {
+        let (object, page) = self.probe(name);
+        if let Some(page) = self.find_page(page, name) {
+            return (Some(self.pages[page].object), Some(Ref::Page(page)));
+        }
+        let object = self.find_object(object, name.object, true);
+        let solo = object.filter(|it| self.objects[*it].solo_index() == Some(name.index));
+        (object, solo.map(Ref::Solo))
+    }
+
+    /// The object; unless `any`, only if it is its only page, as others are not read then.
+    pub(super) fn find_object(&self, probe: Probe<'_>, name: ObjectName, any: bool) -> Option<u32> {
+        let named = |number: u32| {
+            let object = &self.objects[number];
+            object.oid == name.oid && object.pool == name.pool
+        };
+        let found = probe.find(|entry| match Known::of(entry) {
+            Some(Known::Solo(number)) => named(number),
+            Some(Known::Many(number)) => any && named(number),
+            _ => false,
+        })?;
+        match Known::of(found) {
+            Some(Known::Solo(number) | Known::Many(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// The page's record, if its object has many and it is there.
+    fn find_page(&self, probe: Probe<'_>, name: PageName) -> Option<u32> {
+        let found = probe.find(|entry| match Known::of(entry) {
+            Some(Known::Page(number)) => {
+                let page = &self.pages[number];
+                let object = &self.objects[page.object];
+                page.index == name.index
+                    && object.oid == name.object.oid
+                    && object.pool == name.object.pool
+            }
+            _ => false,
+        })?;
+        match Known::of(found) {
+            Some(Known::Page(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Asks the CPU for the neighbours that removing a page will write.
+    pub(super) fn prefetch_removal(&self, at: Ref) {
+        let stored = self.stored(at);
+        for near in [stored.older, stored.newer] {
+            if let Some(near) = Ref::of(near) {
+                prefetch(self.stored(near));
+            }
+        }
+        if let Ref::Page(number) = at {
+            let page = &self.pages[number];
+            for near in [page.previous, page.next] {
+                if near != NONE {
+                    prefetch(&raw const self.pages[near]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Copying a page out.
+
+use crate::compress::scratch::Scratch;
+use crate::contents::place::Place;
+use crate::frame::BadFrame;
+use crate::hash::PageName;
+use crate::host::Host;
+use crate::record::Ref;
+use crate::shard::Shard;
+use crate::shard::context::Context;
+use crate::stats::Count;
+
+impl<H: Host> Shard<H> {
+    /// Copies a page out, if it is there; `take` removes it once the copy has gone well.
+    pub(crate) fn get(
+        &mut self,
+        cx: &Context<'_, H>,
+        name: PageName,
+        to: H::GuestFrame,
+        take: bool,
+    ) -> Result<bool, BadFrame> {
+        if take {
+            self.index.expect_change(name.hash);
+        }
+        let Some(at) = self.find(name) else {
+            return Ok(false);
+        };
+        if take {
+            self.prefetch_removal(at);
+        }
+        if let Place::Raw(frame) = self.stored(at).place() {
+            let supply = &mut self.frames.of(cx.host);
+            supply.with_data(frame, |bytes| cx.host.copy_out(bytes, to))?;
+        } else {
+            let copied = cx.host.with_scratch(|scratch| {
+                self.read(cx, at, scratch)
+                    .then(|| cx.host.copy_out(&scratch.page, to))
+            });
+            match copied {
+                Some(copied) => copied?,
+                None => return Ok(false),
+            }
+        }
+        self.stats.add(name.object.pool, Count::Hit);
+        if take {
+            self.remove(cx, at);
+        } else if self.ages {
+            self.unage(at);
+            self.age(at, cx.now);
+            self.stored_mut(at).set_client(cx.client);
+        }
+        Ok(true)
+    }
+
+    /// Copies a page to `scratch.page`; says whether its bytes could be had.
+    pub(super) fn read(&mut self, cx: &Context<'_, H>, at: Ref, scratch: &mut Scratch) -> bool {
+        let place = self.stored(at).place();
+        let whole = self
+            .contents
+            .read(place, scratch, &mut self.frames.of(cx.host));
+        if !whole {
+            // The bytes were changed under us: memory failed. Better no page than a wrong one.
+            self.stats.add(self.pool_of(at), Count::Damaged);
+            self.remove(cx, at);
+        }
+        whole
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The handles of pages that went while their client was being saved live.
+
+#[cfg(any(test, feature = "sim"))]
+mod check;
+
+use crate::host::Host;
+use crate::memory::owned::InFrame;
+use crate::memory::supply::Frames;
+use crate::memory::table::Table;
+use crate::names::Oid;
+
+/// A removed page.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Removed {
+    pub(crate) oid: Oid,
+    pub(crate) index: u32,
+    pub(crate) pool: u32,
+}
+// SAFETY: integers.
+unsafe impl InFrame for Removed {}
+
+const IN_FRAME: usize = 128;
+const _: () = assert!(size_of::<Removed>() * IN_FRAME == 4096);
+
+/// A stack of removed pages. Its frames are charged to nobody: the administrator wants it, not the guest, and a guest at
+/// its quota must not spoil its own migration.
+pub(crate) struct Journal<H: Host> {
+    frames: Frames<H>,
+    removed: Table<Removed, IN_FRAME>,
+    len: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Off,
+    On,
+    /// A page went unrecorded for want of memory.
+    Torn,
+}
+
+impl<H: Host> Journal<H> {
+    pub(crate) const fn new() -> Self {
+        let sink = Removed {
+            oid: Oid([0; 3]),
+            index: 0,
+            pool: 0,
+        };
+        Self {
+            frames: Frames::new(None),
+            removed: Table::new(sink),
+            len: 0,
+            state: State::Off,
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.state = State::On;
+    }
+
+    /// Forgets everything and gives the frames back.
+    pub(crate) fn stop(&mut self, host: &H) {
+        self.state = State::Off;
+        self.len = 0;
+        while self.removed.capacity() > 0 {
+            self.removed.shrink(&mut self.frames.of(host));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn record(&mut self, host: &H, removed: impl FnOnce() -> Removed) {
+        if self.state != State::On {
+            return;
+        }
+        if self.len == self.removed.capacity()
+            && self.removed.grow(&mut self.frames.of(host)).is_err()
+        {
+            self.state = State::Torn;
+            return;
+        }
+        self.removed[self.len] = removed();
+        self.len += 1;
+    }
+
+    /// Takes a record out. `Err` if one is missing.
+    pub(crate) fn take(&mut self) -> Result<Option<Removed>, Torn> {
+        if self.state == State::Torn {
+            return Err(Torn);
+        }
+        let Some(last) = self.len.checked_sub(1) else {
+            return Ok(None);
+        };
+        self.len = last;
+        Ok(Some(self.removed[last]))
+    }
+
+    /// Frames held.
+    pub(crate) fn frames(&self) -> u32 {
+        self.frames.held()
+    }
+}
+
+/// The journal does not tell all.
+pub(crate) struct Torn;

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A store's cells are whole, and publish what is true.
+
+use super::Store;
+use crate::host::Host;
+use crate::names::POOLS_PER_CLIENT;
+use crate::shard::check::Holdings;
+use crate::shard::context::Context;
+
+impl<H: Host> Store<H> {
+    /// Checks the whole store; its own frames count among those it holds.
+    ///
+    /// # Panics
+    /// If something does not hold.
+    pub(crate) fn check(&self, cx: &Context<'_, H>) -> Holdings {
+        let mut sum = Holdings::default();
+        assert!(
+            self.count.is_power_of_two() && self.cells().count() == self.count as usize,
+            "a store of {} cells has {}",
+            self.count,
+            self.cells().count()
+        );
+        for cell in self.cells() {
+            let held = cell.with(|shard| {
+                for pool in 0..POOLS_PER_CLIENT as u8 {
+                    assert_eq!(
+                        cell.pages(pool),
+                        shard.pages_of(pool),
+                        "pages of pool {pool} published"
+                    );
+                }
+                assert_eq!(
+                    cell.frames(),
+                    shard.frames.held() + shard.journal.frames(),
+                    "frames published"
+                );
+                assert_eq!(
+                    cell.oldest_age(0),
+                    shard.oldest_stamp().map(|stamp| 0u32.wrapping_sub(stamp)),
+                    "age published"
+                );
+                shard.check(cx)
+            });
+            sum.objects += held.objects;
+            sum.pages += held.pages;
+            sum.frames += held.frames;
+            sum.journals += held.journals;
+            sum.inversions += held.inversions;
+        }
+        let own = self.frames.held();
+        assert_eq!(own, 1 + self.count, "frames of the store itself");
+        sum.frames += u64::from(own);
+        sum
+    }
+
+    /// How many hold it.
+    pub(crate) fn holders_now(&self) -> u32 {
+        self.holders.load(crate::sync::atomic::Ordering::Relaxed)
+    }
+}

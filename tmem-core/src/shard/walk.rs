@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Walking through a shard's records by steps: to remove a pool, and to save one.
+
+use crate::compress::scratch::Scratch;
+use crate::host::Host;
+use crate::names::ClientId;
+use crate::record::Ref;
+use crate::shard::context::Context;
+use crate::shard::journal::Removed;
+use crate::shard::{BATCH, Shard};
+
+/// Records that one call looks at when it searches a shard for pages to remove.
+const SCAN: u32 = 1024;
+
+/// How far a purge has come in a shard.
+#[derive(Clone, Copy)]
+pub(crate) struct Cursor {
+    pages: u32,
+    objects: u32,
+}
+
+impl Cursor {
+    pub(crate) const START: Self = Self {
+        pages: u32::MAX,
+        objects: u32::MAX,
+    };
+
+    fn is_at_end(self) -> bool {
+        self.pages == 0 && self.objects == 0
+    }
+}
+
+/// A walk is not at its end.
+pub(crate) struct More;
+
+/// What a walk over a shard's records comes to.
+enum Step {
+    Page(Ref),
+    /// A hole, or the object of pages that come by themselves.
+    Other,
+    End,
+}
+
+impl<H: Host> Shard<H> {
+    /// Copies the next page below the cursor to `scratch.page`; `Ok(None)` at the end, `Err` if there is more to look at.
+    pub(crate) fn read_next(
+        &mut self,
+        cx: &Context<'_, H>,
+        cursor: &mut Cursor,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Removed>, More> {
+        for _ in 0..SCAN {
+            let at = match self.step(cursor) {
+                Step::Page(at) => at,
+                Step::Other => continue,
+                Step::End => return Ok(None),
+            };
+            let name = self.name_of(at);
+            if self.read(cx, at, scratch) {
+                return Ok(Some(name));
+            }
+        }
+        Err(More)
+    }
+
+    /// Removes a pool's pages, or only those that `client` touched last: at most [`BATCH`] of them, from `cursor` on
+    /// downwards. Says whether the shard is through, and has given back what was empty.
+    ///
+    /// Downwards, because records move down only: none slips past the cursor.
+    pub(crate) fn purge(
+        &mut self,
+        cx: &Context<'_, H>,
+        pool: u8,
+        client: Option<ClientId>,
+        cursor: &mut Cursor,
+    ) -> bool {
+        let mut removed = 0;
+        for _ in 0..SCAN {
+            if self.pages_of(pool) == 0 || removed == BATCH {
+                break;
+            }
+            let at = match self.step(cursor) {
+                Step::Page(at) => at,
+                Step::Other => continue,
+                Step::End => break,
+            };
+            if self.pool_of(at) == pool
+                && client.is_none_or(|client| self.stored(at).client() == client)
+            {
+                self.remove(cx, at);
+                removed += 1;
+            }
+        }
+        let through = self.pages_of(pool) == 0 || cursor.is_at_end();
+        self.trim(cx.host);
+        through && !self.is_loose()
+    }
+
+    /// What the next record below the cursor is: of pages of objects with several first, then of objects.
+    fn step(&self, cursor: &mut Cursor) -> Step {
+        if let Some(number) = cursor.pages.min(self.pages.end()).checked_sub(1) {
+            cursor.pages = number;
+            return if self.pages.is_live(number) {
+                Step::Page(Ref::Page(number))
+            } else {
+                Step::Other
+            };
+        }
+        cursor.pages = 0;
+        if let Some(number) = cursor.objects.min(self.objects.end()).checked_sub(1) {
+            cursor.objects = number;
+            return if self.objects.is_live(number) && self.objects[number].solo_index().is_some() {
+                Step::Page(Ref::Solo(number))
+            } else {
+                Step::Other
+            };
+        }
+        cursor.objects = 0;
+        Step::End
+    }
+}
