@@ -154,7 +154,7 @@ mod tests {
                     let hash = pattern(key, i);
                     let bucket = hash as usize % 256;
                     buckets[bucket] += 1;
-                    lines[bucket * 63 + crate::index::home(hash as u32)] += 1;
+                    lines[bucket * 63 + crate::index::bucket::home(hash as u32)] += 1;
                 }
                 // 256 names a bucket and 4 a line on average. Chance alone makes about 320, and 16.
                 let (fullest, line) = (buckets.iter().max(), lines.iter().max());

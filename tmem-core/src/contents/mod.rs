@@ -14,122 +14,27 @@
 
 #[cfg(any(test, feature = "sim"))]
 mod check;
+mod copies;
 pub(crate) mod form;
 pub(crate) mod pack;
 pub(crate) mod place;
+#[cfg(test)]
+mod tests;
 
 use crate::compress::scratch::Scratch;
+use crate::contents::copies::{COPIES, Copy, OWNERS};
 use crate::contents::form::{Form, fill};
-use crate::contents::pack::{Fragment, Pack};
+use crate::contents::pack::Pack;
 use crate::contents::place::Place;
-use crate::frame::FRAME_BYTES;
-use crate::frame::FrameNumber;
 use crate::hash::Key;
 use crate::host::Host;
 use crate::index::{Entry, Index};
-use crate::memory::arena::{Arena, Slot};
-use crate::memory::owned::InFrame;
+use crate::memory::arena::Arena;
 use crate::memory::supply::{Shortage, Supply};
 use crate::record::Ref;
 
-/// Pages that one copy stands for at most.
-const OWNERS: usize = 10;
-
 /// Marks a word in a fragment's header as a copy's number plus one.
 const COPY: u32 = 1 << 30;
-
-/// Bytes kept once for several pages. Vacant if it has no owners.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Copy {
-    hash: u64,
-    /// The frame's number, or the first fragment.
-    place: u64,
-    /// Bytes of the packed form; zero: raw.
-    packed: u32,
-    count: u32,
-    /// `Ref::word` of each; of a vacant record, the first two are its neighbours.
-    owners: [u32; OWNERS],
-}
-// SAFETY: integers.
-unsafe impl InFrame for Copy {}
-
-const COPIES: usize = 64;
-const _: () = assert!(size_of::<Copy>() * COPIES == FRAME_BYTES);
-
-impl Copy {
-    const NONE: Self = Self {
-        hash: 0,
-        place: 0,
-        packed: 0,
-        count: 0,
-        owners: [0; OWNERS],
-    };
-
-    fn place(&self) -> Place {
-        match self.packed {
-            0 => Place::Raw(FrameNumber(self.place)),
-            bytes => Place::Packed(Fragment(self.place as u32), bytes as u16),
-        }
-    }
-
-    fn set_place(&mut self, place: Place) {
-        (self.place, self.packed) = match place {
-            Place::Raw(frame) => (frame.0, 0),
-            Place::Packed(first, bytes) => (first.0.into(), bytes.into()),
-            Place::Filled(_) | Place::Shared(_) => (0, 0),
-        };
-    }
-
-    fn owners(&self) -> &[u32] {
-        &self.owners[..(self.count as usize).min(OWNERS)]
-    }
-
-    fn add(&mut self, owner: u32) {
-        if let Some(place) = self.owners.get_mut(self.count as usize) {
-            *place = owner;
-            self.count += 1;
-        }
-    }
-
-    fn rename(&mut self, old: u32, new: u32) {
-        if let Some(owner) = self
-            .owners
-            .iter_mut()
-            .take(self.count as usize)
-            .find(|owner| **owner == old)
-        {
-            *owner = new;
-        }
-    }
-
-    /// Takes an owner off; says how many are left.
-    fn take(&mut self, owner: u32) -> u32 {
-        let last = self.owners().last().copied().unwrap_or(0);
-        let count = self.count as usize;
-        if let Some(there) = self
-            .owners
-            .iter_mut()
-            .take(count)
-            .find(|there| **there == owner)
-        {
-            *there = last;
-            self.count -= 1;
-        }
-        self.count
-    }
-}
-
-impl Slot for Copy {
-    fn vacant(previous: u32, next: u32) -> Self {
-        let mut copy = Self::NONE;
-        (copy.owners[0], copy.owners[1]) = (previous, next);
-        copy
-    }
-    fn vacancy(&self) -> Option<(u32, u32)> {
-        (self.count == 0).then_some((self.owners[0], self.owners[1]))
-    }
-}
 
 /// What must be taken away as a whole for a frame to become free.
 #[derive(Clone, Copy)]
@@ -183,10 +88,7 @@ impl Contents {
         self.copies.reserve(1, supply)?;
         self.known.reserve(hash, supply)?;
         let place = self.write(form, scratch, 0, supply)?;
-        let mut copy = Copy { hash, ..Copy::NONE };
-        copy.set_place(place);
-        copy.add(owner);
-        let number = self.copies.insert(copy);
+        let number = self.copies.insert(Copy::new(hash, place, owner));
         self.known.insert(hash, Entry(number + 1));
         if let Place::Packed(first, _) = place {
             self.pack.set_owner(first, COPY | (number + 1), supply);
@@ -374,89 +276,5 @@ fn copy_of(word: u32) -> Result<u32, Option<Ref>> {
         Err(Ref::of(word))
     } else {
         Ok((word & !COPY).wrapping_sub(1))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::frame::FrameBytes;
-    use crate::memory::supply::Frames;
-    use crate::sim::SimHost;
-    use std::boxed::Box;
-
-    /// Pages whose bytes have the same hash under [`Key::WEAK`], as they hold the same words in another order.
-    fn twins() -> [Box<FrameBytes>; 2] {
-        let word = |at: usize| (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        [false, true].map(|swapped| {
-            let mut page = Box::new(FrameBytes([0; FRAME_BYTES]));
-            for (at, bytes) in page.0.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-                let at = if swapped { at ^ 1 } else { at };
-                *bytes = word(at).to_le_bytes();
-            }
-            page
-        })
-    }
-
-    #[test]
-    fn equal_hashes_do_not_make_equal_pages() {
-        let host = SimHost::new(100);
-        let mut frames = Frames::new(None);
-        let supply = &mut frames.of(&host);
-        let mut contents = Contents::new(true);
-        let pages = twins();
-        assert_eq!(Key::WEAK.bytes(&pages[0].0), Key::WEAK.bytes(&pages[1].0));
-        let mut place = |page: &FrameBytes, owner| {
-            host.with_scratch(|scratch| {
-                let copy = |to: &mut FrameBytes| -> Result<(), ()> {
-                    to.0 = page.0;
-                    Ok(())
-                };
-                let form = scratch.fetch(&host, copy, None).expect("a copy");
-                contents.place(Key::WEAK, form, scratch, owner, supply)
-            })
-        };
-        let places = [1, 2].map(|owner| place(&pages[owner as usize - 1], owner).expect("room"));
-        // The same once more is the same copy.
-        assert_eq!(place(&pages[0], 3), Ok(places[0]));
-        assert_ne!(places[0], places[1]);
-        for (page, place) in pages.iter().zip(places) {
-            host.with_scratch(|scratch| {
-                assert!(contents.read(place, scratch, supply));
-                assert!(scratch.page.0 == page.0, "another page's bytes");
-            });
-        }
-        for (place, owner) in [(places[0], 1), (places[1], 2), (places[0], 3)] {
-            contents.unplace(place, owner, supply);
-        }
-        contents.trim(supply);
-        supply.drain();
-        assert_eq!(frames.held(), 0);
-    }
-
-    #[test]
-    fn nor_do_equal_hashes_of_packed_bytes() {
-        const BYTES: u16 = 1024;
-        let host = SimHost::new(100);
-        let mut frames = Frames::new(None);
-        let supply = &mut frames.of(&host);
-        let mut contents = Contents::new(true);
-        let pages = twins();
-        let mut place = |page: &FrameBytes, owner| {
-            host.with_scratch(|scratch| {
-                let packed = scratch.packed_mut(BYTES);
-                packed.copy_from_slice(&page.0[..packed.len()]);
-                contents.place(Key::WEAK, Form::Packed(BYTES), scratch, owner, supply)
-            })
-        };
-        let places = [1, 2].map(|owner| place(&pages[owner as usize - 1], owner).expect("room"));
-        assert_eq!(place(&pages[0], 3), Ok(places[0]));
-        assert_ne!(places[0], places[1]);
-        for (place, owner) in [(places[0], 1), (places[1], 2), (places[0], 3)] {
-            contents.unplace(place, owner, supply);
-        }
-        contents.trim(supply);
-        supply.drain();
-        assert_eq!(frames.held(), 0);
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where a page's bytes are.
 
-use crate::contents::pack::Fragment;
+use crate::contents::pack::fragment::Fragment;
 use crate::frame::FrameNumber;
 
 /// Where a page's bytes are.

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::{Bucket, DEPTH, Index, LEAF, LINES, SPLIT, WAYS, home, low_bits};
+use super::Index;
+use super::bucket::{Bucket, LINES, SPLIT, WAYS, home, low_bits};
+use super::directory::{DEPTH, LEAF};
 
 impl Index {
     /// Checks the whole index; returns how many entries and frames it has.
@@ -11,16 +13,16 @@ impl Index {
     /// # Panics
     /// If something does not hold.
     pub(crate) fn check(&self) -> (u32, u32) {
-        let leaves = self.leaves.as_ref();
+        let leaves = self.directory.leaves.as_ref();
         let branches = u32::from(leaves.is_some());
         let leaves = leaves.map_or(0, |leaves| leaves.0.iter().flatten().count());
-        let mut frames = branches + leaves as u32 + u32::from(self.leaf.is_some());
+        let mut frames = branches + leaves as u32 + u32::from(self.directory.leaf.is_some());
         assert!(
-            leaves < ((1usize << self.depth) / LEAF).max(1),
+            leaves < ((1usize << self.directory.depth) / LEAF).max(1),
             "a directory of {} bits has {leaves} leaves more than its first",
-            self.depth
+            self.directory.depth
         );
-        if self.leaf.is_none() {
+        if self.directory.leaf.is_none() {
             assert_eq!(frames, 0, "frames of an index without a bucket");
             assert_eq!(self.entries, 0, "entries of an index without a bucket");
             return (0, 0);
@@ -28,8 +30,8 @@ impl Index {
         let mut prefixes = HashMap::new();
         let mut entries = 0;
         let mut depths = [0; DEPTH as usize + 1];
-        for slot in 0..1usize << self.depth {
-            let Some(at) = self.slot(slot) else {
+        for slot in 0..1usize << self.directory.depth {
+            let Some(at) = self.directory.slot(slot) else {
                 panic!("directory slot {slot} leads nowhere");
             };
             // SAFETY: by the invariant that this is to check.
@@ -55,10 +57,10 @@ impl Index {
 
     fn check_bucket(&self, prefix: usize, bucket: &Bucket) {
         assert!(
-            bucket.depth <= self.depth,
+            bucket.depth <= self.directory.depth,
             "bucket {prefix:#b} is deeper ({}) than the directory ({})",
             bucket.depth,
-            self.depth
+            self.directory.depth
         );
         assert!(
             bucket.entries <= SPLIT + 2,

@@ -12,7 +12,7 @@
 //! An object with a single page *is* that page's record (solo): no record and no index entry besides its own. The second
 //! page makes it the head of a list of pages.
 
-use crate::contents::pack::Fragment;
+use crate::contents::pack::fragment::Fragment;
 use crate::contents::place::Place;
 use crate::frame::FrameNumber;
 use crate::memory::arena::{NONE, Slot};

@@ -9,7 +9,9 @@ use crate::host::Host;
 use crate::memory::arena::NONE;
 use crate::memory::supply::Supply;
 
-use super::{FRAGMENTS, Fragment, GRANULE, GRANULES, HEADER, Header, Pack};
+use super::Pack;
+use super::fragment::{Fragment, GRANULE, GRANULES, HEADER, Header};
+use super::plan::FRAGMENTS;
 
 /// A chain that some page claims: the page's word, where it begins, its bytes.
 pub(crate) type Claim = (u32, Fragment, u16);
@@ -25,13 +27,13 @@ impl Pack {
         supply: &mut Supply<'_, H>,
     ) -> (u32, u32) {
         // By frame: the granules that chains have, and those that begin a fragment.
-        let mut claimed = vec![(0u64, 0u64); self.frames.end() as usize];
+        let mut claimed = vec![(0u64, 0u64); self.gaps.frames.end() as usize];
         for claim in claims {
             self.check_chain(claim, &mut claimed, supply);
         }
-        for number in self.frames.numbers() {
+        for number in self.gaps.frames.numbers() {
             let (granules, starts) = claimed[number as usize];
-            let descriptor = &self.frames[number];
+            let descriptor = &self.gaps.frames[number];
             assert_ne!(starts, 0, "packed frame {number} is of no page");
             assert_eq!(
                 descriptor.free, !granules,
@@ -43,7 +45,7 @@ impl Pack {
             );
         }
         self.check_classes();
-        (self.frames.check(), self.frames.live())
+        (self.gaps.frames.check(), self.gaps.frames.live())
     }
 
     fn check_chain<H: Host>(
@@ -58,10 +60,10 @@ impl Pack {
         while let Some(fragment) = at {
             let (number, granule) = (fragment.frame(), fragment.granule());
             assert!(
-                self.frames.is_live(number),
+                self.gaps.frames.is_live(number),
                 "the chain of page {owner:#x} passes frame {number}, which there isn't"
             );
-            let frame = FrameNumber(self.frames[number].frame);
+            let frame = FrameNumber(self.gaps.frames[number].frame);
             let header = supply.with_data(frame, |bytes| Header::read(bytes, granule));
             assert_eq!(header.owner, owner, "owner in a header of frame {number}");
             assert_eq!(
@@ -94,18 +96,18 @@ impl Pack {
     fn check_classes(&self) {
         let mut listed = Vec::new();
         for class in 1..=GRANULES {
-            let (mut previous, mut number) = (NONE, self.head(class));
+            let (mut previous, mut number) = (NONE, self.gaps.head(class));
             assert_eq!(
-                self.filled >> (class - 1) & 1 == 1,
+                self.gaps.filled >> (class - 1) & 1 == 1,
                 number != NONE,
                 "whether class {class} has a frame"
             );
             while number != NONE {
                 assert!(
-                    self.frames.is_live(number),
+                    self.gaps.frames.is_live(number),
                     "class {class} lists frame {number}, which there isn't"
                 );
-                let descriptor = &self.frames[number];
+                let descriptor = &self.gaps.frames[number];
                 assert_eq!(
                     descriptor.free.count_ones(),
                     class,
@@ -117,22 +119,22 @@ impl Pack {
                 );
                 listed.push(number);
                 assert!(
-                    listed.len() <= self.frames.live() as usize,
+                    listed.len() <= self.gaps.frames.live() as usize,
                     "the list of class {class} is a circle"
                 );
                 (previous, number) = (number, descriptor.next);
             }
         }
         listed.sort_unstable();
-        let loose = |number: &u32| self.frames[*number].free != 0;
+        let loose = |number: &u32| self.gaps.frames[*number].free != 0;
         assert!(
-            self.frames.numbers().filter(loose).eq(listed),
+            self.gaps.frames.numbers().filter(loose).eq(listed),
             "frames with room, and in a list"
         );
-        let free = |number| self.frames[number].free.count_ones();
+        let free = |number| self.gaps.frames[number].free.count_ones();
         assert_eq!(
-            self.free,
-            self.frames.numbers().map(free).sum::<u32>(),
+            self.gaps.free,
+            self.gaps.frames.numbers().map(free).sum::<u32>(),
             "free granules in all"
         );
     }

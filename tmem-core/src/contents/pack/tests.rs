@@ -3,7 +3,9 @@
 
 use std::vec::Vec;
 
-use super::{CRUMB, CRUMBS, FRAGMENTS, GRANULE, GRANULES, HEADER, Pack, Plan, granules};
+use super::Pack;
+use super::fragment::{GRANULE, GRANULES, HEADER, granules};
+use super::plan::{CRUMB, CRUMBS, FRAGMENTS, Plan};
 use crate::memory::supply::Frames;
 use crate::sim::{Chance, SimHost};
 
@@ -81,9 +83,9 @@ fn pages_go_to_the_gaps_that_they_should() {
         }
         for _ in 0..16 {
             let bytes = 1 + below(4000) as usize;
-            let (plan, rest) = pack.plan(bytes);
+            let (plan, rest) = pack.gaps.plan(bytes);
             let parts = plan.parts[..plan.len].iter().map(|(frame, count)| {
-                let gap = pack.frames[*frame].free.count_ones();
+                let gap = pack.gaps.frames[*frame].free.count_ones();
                 (gap, *count)
             });
             assert_eq!(
