@@ -5,29 +5,28 @@
 //! SipHash-1-3 (Aumasson and Bernstein, "`SipHash`: a fast short-input PRF", 2012) under a key drawn at boot. A page's hash
 //! mixes its object's hash and its index with two multiplications by secret words; the attacker sees no hash, only time.
 
-use crate::names::Oid;
+use crate::names::{Handle, ObjectHandle};
 
-/// An object's name, hashed.
+/// What an object is looked up by: its handle, hashed.
 #[derive(Clone, Copy)]
-pub(crate) struct ObjectName {
-    pub(crate) pool: u8,
-    pub(crate) oid: Oid,
+pub(crate) struct ObjectKey {
+    pub(crate) handle: ObjectHandle,
     pub(crate) hash: u64,
 }
 
-/// A page's name, hashed.
+/// What a page is looked up by: its handle, hashed.
 #[derive(Clone, Copy)]
-pub(crate) struct PageName {
-    pub(crate) object: ObjectName,
+pub(crate) struct PageKey {
+    pub(crate) object: ObjectKey,
     pub(crate) index: u32,
     pub(crate) hash: u64,
 }
 
-/// The secret of this boot.
+/// The hash function of this boot, with its secret.
 #[derive(Clone, Copy)]
-pub(crate) struct Key([u64; 4]);
+pub(crate) struct Hasher([u64; 4]);
 
-impl Key {
+impl Hasher {
     /// Lets pages with the same words in any order have the same hash.
     #[cfg(test)]
     pub(crate) const WEAK: Self = Self([0; 4]);
@@ -37,12 +36,32 @@ impl Key {
         Self([derive(1), derive(2), derive(3), derive(4)])
     }
 
-    /// Hash of an object's name within one store.
+    /// Hashes a page's handle, which names its pool by the number that it has in its store.
     #[inline]
-    pub(crate) fn object(self, pool: u8, oid: Oid) -> u64 {
+    pub(crate) fn page_key(self, handle: Handle) -> PageKey {
+        let object = self.object_key(handle.object());
+        PageKey {
+            object,
+            index: handle.index,
+            hash: self.page(object.hash, handle.index),
+        }
+    }
+
+    /// As [`Hasher::page_key`], for an object.
+    #[inline]
+    pub(crate) fn object_key(self, handle: ObjectHandle) -> ObjectKey {
+        ObjectKey {
+            handle,
+            hash: self.object(handle),
+        }
+    }
+
+    /// Hash of an object.
+    #[inline]
+    pub(crate) fn object(self, ObjectHandle { pool, oid }: ObjectHandle) -> u64 {
         sip13(
             [self.0[0], self.0[1]],
-            [u64::from(pool), oid.0[0], oid.0[1], oid.0[2]],
+            [pool.get().into(), oid.0[0], oid.0[1], oid.0[2]],
         )
     }
 
@@ -110,43 +129,57 @@ fn round(v: &mut [u64; 4]) {
 
 #[cfg(test)]
 mod tests {
-    use core::hash::Hasher;
+    use core::hash::Hasher as _;
 
-    use super::Key;
-    use crate::names::Oid;
+    use super::Hasher;
+    use crate::names::{ObjectHandle, Oid, PoolId};
+
+    fn object(pool: u32, oid: [u64; 3]) -> ObjectHandle {
+        let pool = PoolId::new(pool).expect("a pool's number");
+        ObjectHandle {
+            pool,
+            oid: Oid(oid),
+        }
+    }
 
     /// An index's bucket takes some 440 entries in 63 lines of 8; a lookup looks at one line, and at the next if that
     /// one is full. So what a guest could gain by choosing names is a crowd in one bucket, or in one line.
     #[test]
     fn no_pattern_of_names_crowds_a_bucket_or_a_line() {
         const NAMES: u64 = 1 << 16;
-        type Pattern = fn(Key, u64) -> u64;
+        type Pattern = fn(Hasher, u64) -> u64;
         let patterns: [(&str, Pattern); 12] = [
-            ("one after the other", |k, i| k.object(0, Oid([i, 0, 0]))),
-            ("second word", |k, i| k.object(0, Oid([7, i, 0]))),
-            ("third word", |k, i| k.object(0, Oid([7, 7, i]))),
-            ("high bits", |k, i| k.object(0, Oid([i << 48, 0, 0]))),
-            ("words that cancel out", |k, i| k.object(0, Oid([i, i, 0]))),
-            ("words that add up to the same", |k, i| {
-                k.object(0, Oid([i, 0u64.wrapping_sub(i), 0]))
+            ("one after the other", |k, i| k.object(object(0, [i, 0, 0]))),
+            ("second word", |k, i| k.object(object(0, [7, i, 0]))),
+            ("third word", |k, i| k.object(object(0, [7, 7, i]))),
+            ("high bits", |k, i| k.object(object(0, [i << 48, 0, 0]))),
+            ("words that cancel out", |k, i| {
+                k.object(object(0, [i, i, 0]))
             }),
-            ("pools", |k, i| k.object(i as u8 & 15, Oid([i >> 4, 0, 0]))),
-            ("indexes", |k, i| k.page(k.object(0, Oid([0; 3])), i as u32)),
+            ("words that add up to the same", |k, i| {
+                k.object(object(0, [i, 0u64.wrapping_sub(i), 0]))
+            }),
+            ("pools", |k, i| {
+                k.object(object(i as u32 & 15, [i >> 4, 0, 0]))
+            }),
+            ("indexes", |k, i| {
+                k.page(k.object(object(0, [0; 3])), i as u32)
+            }),
             ("high bits of the index", |k, i| {
-                k.page(k.object(0, Oid([0; 3])), (i << 16) as u32)
+                k.page(k.object(object(0, [0; 3])), (i << 16) as u32)
             }),
             ("indexes from the top", |k, i| {
-                k.page(k.object(0, Oid([0; 3])), !(i as u32))
+                k.page(k.object(object(0, [0; 3])), !(i as u32))
             }),
             ("bits of the index in reverse", |k, i| {
-                k.page(k.object(0, Oid([0; 3])), (i as u32).reverse_bits())
+                k.page(k.object(object(0, [0; 3])), (i as u32).reverse_bits())
             }),
             ("index and object together", |k, i| {
-                k.page(k.object(0, Oid([i, 0, 0])), i as u32)
+                k.page(k.object(object(0, [i, 0, 0])), i as u32)
             }),
         ];
         for seed in [[0, 0], [1, 2], [u64::MAX; 2], [0x1234_5678, 1 << 63]] {
-            let key = Key::new(seed);
+            let key = Hasher::new(seed);
             for (name, pattern) in patterns {
                 let mut buckets = [0u32; 256];
                 let mut lines = std::vec![0u32; 256 * 63];
@@ -169,12 +202,12 @@ mod tests {
 
     #[test]
     fn known_names_have_known_hashes() {
-        let names = |k: Key| {
-            let object = k.object(3, Oid([4, 5, 6]));
+        let names = |k: Hasher| {
+            let object = k.object(object(3, [4, 5, 6]));
             let page = k.page(object, 7);
             [object, page, k.bytes(b"sixteen bytes...")]
         };
-        let key = Key([
+        let key = Hasher([
             0x0011_2233_4455_6677,
             0x8899_aabb_ccdd_eeff,
             0x0f1e_2d3c_4b5a_6978,

@@ -47,8 +47,8 @@ pub use engine::{Config, Engine};
 pub use frame::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber};
 pub use host::Host;
 pub use names::{
-    ClientId, Error, Handle, Oid, POOLS_PER_CLIENT, PoolId, PoolKind, Progress, SHARED_POOLS,
-    SaveError, Uuid,
+    ClientId, Error, Handle, ObjectHandle, Oid, POOLS_PER_CLIENT, PoolId, PoolKind, Progress,
+    SHARED_POOLS, SaveError, Uuid,
 };
 pub use stats::{Count, EngineStats, KindStats, PoolStats};
 pub use sync::Patience;

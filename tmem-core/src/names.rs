@@ -2,8 +2,10 @@
 //! The words that everything else is told in: who stores a page, where, under which name, and how that went.
 //!
 //! ```text
-//! client ─► pool ─► object ─► page          Handle: │ pool │ oid │ index │
+//! client ─► pool ─► object ─► page
 //! ClientId  PoolId  Oid       index (u32)
+//!           └── ObjectHandle ─┘   │
+//!           └────────── Handle ───┘
 //! ```
 
 /// Pools that one client may have.
@@ -21,9 +23,13 @@ pub struct ClientId(pub u16);
 
 /// A client's number for one of its pools: below [`POOLS_PER_CLIENT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
 pub struct PoolId(u8);
 
 impl PoolId {
+    /// A shared pool's number in its store, which it has to itself.
+    pub(crate) const FIRST: Self = Self(0);
+
     /// `None` if no client can have such a pool.
     #[must_use]
     pub fn new(id: u32) -> Option<Self> {
@@ -34,6 +40,28 @@ impl PoolId {
     #[must_use]
     pub fn get(self) -> u32 {
         self.0.into()
+    }
+
+    /// An object of the pool.
+    #[must_use]
+    pub fn object(self, oid: Oid) -> ObjectHandle {
+        ObjectHandle { pool: self, oid }
+    }
+
+    /// A page of the pool.
+    #[must_use]
+    pub fn page(self, oid: Oid, index: u32) -> Handle {
+        Handle {
+            pool: self,
+            oid,
+            index,
+        }
+    }
+
+    /// The number as an index of an array with a place for each pool.
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0) % POOLS_PER_CLIENT
     }
 
     /// All numbers that a pool may have.
@@ -47,15 +75,33 @@ impl PoolId {
 #[repr(transparent)]
 pub struct Oid(pub [u64; 3]);
 
-/// A page's full name within its client.
+/// An object, named within its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectHandle {
+    /// The pool.
+    pub pool: PoolId,
+    /// The object's id in it.
+    pub oid: Oid,
+}
+
+/// A page, named within its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Handle {
     /// The pool.
     pub pool: PoolId,
-    /// The object.
+    /// The object's id in it.
     pub oid: Oid,
     /// The page's index in the object.
     pub index: u32,
+}
+
+impl Handle {
+    /// The object that the page is of.
+    #[must_use]
+    pub fn object(self) -> ObjectHandle {
+        let Self { pool, oid, .. } = self;
+        ObjectHandle { pool, oid }
+    }
 }
 
 /// What a new pool should be.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What happened, counted per pool and shard and summed when somebody asks.
 
-use crate::names::POOLS_PER_CLIENT;
+use crate::names::{POOLS_PER_CLIENT, PoolId};
 
 /// Things counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,18 +68,18 @@ impl Stats {
     }
 
     #[inline]
-    pub(crate) fn add(&mut self, pool: u8, count: Count) {
-        let counter = &mut self.0[usize::from(pool) % POOLS_PER_CLIENT].0[count as usize];
+    pub(crate) fn add(&mut self, pool: PoolId, count: Count) {
+        let counter = &mut self.0[pool.index()].0[count as usize];
         *counter = counter.wrapping_add(1);
     }
 
-    pub(crate) fn of(&self, pool: u8) -> &PoolStats {
-        &self.0[usize::from(pool) % POOLS_PER_CLIENT]
+    pub(crate) fn of(&self, pool: PoolId) -> &PoolStats {
+        &self.0[pool.index()]
     }
 
     /// Forgets a pool's counts, when another takes its number.
-    pub(crate) fn reset(&mut self, pool: u8) {
-        self.0[usize::from(pool) % POOLS_PER_CLIENT] = PoolStats::NONE;
+    pub(crate) fn reset(&mut self, pool: PoolId) {
+        self.0[pool.index()] = PoolStats::NONE;
     }
 }
 

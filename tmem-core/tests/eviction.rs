@@ -314,7 +314,7 @@ fn a_put_that_eviction_does_not_help_evicts_few() {
     let page = contents(Kind::Noise, 1);
     let put = |index| {
         let from = GuestPage::Memory(NonNull::from(&*page));
-        engine.put(&client, pool, Oid([1, 0, 0]), index, from)
+        engine.put(&client, pool.page(Oid([1, 0, 0]), index), from)
     };
     for index in 0..1000 {
         put(index).expect("room");

@@ -157,7 +157,7 @@ impl World {
         let bytes = page(number);
         let from = GuestPage::Memory(NonNull::from(&*bytes));
         self.engine
-            .put(&self.clients[who], pool, Oid([1, 0, 0]), index, from)
+            .put(&self.clients[who], pool.page(Oid([1, 0, 0]), index), from)
     }
 
     fn get(&self, who: usize, pool: PoolId, index: u32) -> Result<Option<u64>, Error> {
@@ -165,7 +165,7 @@ impl World {
         let to = GuestPage::Memory(NonNull::from(&mut *bytes));
         let found = self
             .engine
-            .get(&self.clients[who], pool, Oid([1, 0, 0]), index, to);
+            .get(&self.clients[who], pool.page(Oid([1, 0, 0]), index), to);
         match found {
             Ok(true) => Ok(Some(version(&bytes))),
             Ok(false) | Err(Error::EmptyPool) => Ok(None),
@@ -175,7 +175,7 @@ impl World {
 
     fn flush(&self, who: usize, pool: PoolId, index: u32) -> Result<(), Error> {
         self.engine
-            .flush_page(&self.clients[who], pool, Oid([1, 0, 0]), index)
+            .flush_page(&self.clients[who], pool.page(Oid([1, 0, 0]), index))
     }
 
     fn destroy(&self, who: usize, pool: PoolId) -> bool {
@@ -336,7 +336,7 @@ fn reborn(kind: PoolKind, vcpus: u32) {
             Box::new(move |world: &World| {
                 let flushed = world
                     .engine
-                    .flush_object(&world.clients[0], pool, Oid([1, 0, 0]));
+                    .flush_object(&world.clients[0], pool.object(Oid([1, 0, 0])));
                 assert!(matches!(flushed, Ok(_) | Err(Error::NoPool)));
                 world.engine.relinquish(1);
             }),

@@ -94,9 +94,7 @@ fn what_goes_during_a_live_save_is_told() {
         if index < PAGES {
             match from.flush_page(
                 &guest.client,
-                pool,
-                tmem_core::Oid([u64::from(index % 700), 0, 0]),
-                index,
+                pool.page(tmem_core::Oid([u64::from(index % 700), 0, 0]), index),
             ) {
                 Err(Error::Frozen) => {}
                 other => panic!("a flush while saved says {other:?}"),

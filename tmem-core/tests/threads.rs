@@ -70,7 +70,7 @@ fn run(world: &World, seed: u64) {
             0..480 => {
                 sign(&mut page, name, chance.next());
                 let frame = GuestPage::Memory(NonNull::from(&*page));
-                match engine.put(client, pool, oid, index, frame) {
+                match engine.put(client, pool.page(oid, index), frame) {
                     Ok(())
                     | Err(Error::NoPool | Error::Frozen | Error::NoMemory | Error::NoSpace) => {}
                     Err(error) => panic!("put: {error:?}"),
@@ -78,17 +78,17 @@ fn run(world: &World, seed: u64) {
             }
             480..850 => {
                 let frame = GuestPage::Memory(NonNull::from(&mut *page));
-                match engine.get(client, pool, oid, index, frame) {
+                match engine.get(client, pool.page(oid, index), frame) {
                     Ok(true) => check(&page, name),
                     Ok(false) | Err(Error::NoPool | Error::EmptyPool) => {}
                     Err(error) => panic!("get: {error:?}"),
                 }
             }
-            850..950 => match engine.flush_page(client, pool, oid, index) {
+            850..950 => match engine.flush_page(client, pool.page(oid, index)) {
                 Ok(()) | Err(Error::NoPool | Error::Frozen) => {}
                 Err(error) => panic!("flush: {error:?}"),
             },
-            950..970 => match engine.flush_object(client, pool, oid) {
+            950..970 => match engine.flush_object(client, pool.object(oid)) {
                 Ok(_) | Err(Error::NoPool | Error::Frozen) => {}
                 Err(error) => panic!("flush object: {error:?}"),
             },

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use hypercall_abi::{DONE, Errno, NOTHING_THERE, Refusal, Request};
 use static_assertions::const_assert_eq;
 use tmem_core::{
-    Client, ClientId, Engine, Error, Oid, POOLS_PER_CLIENT, PoolId, PoolKind, Progress,
+    Client, ClientId, Engine, Error, Handle, Oid, POOLS_PER_CLIENT, PoolId, PoolKind, Progress,
 };
 
 use crate::tmem_rs_guest;
@@ -150,31 +150,19 @@ fn serve(engine: &Engine<Xen>, guest: &Guest<'_>, request: Request) -> Result<i6
             }
         }
         Request::Put(page, from) => {
-            engine.put(
-                &*client()?,
-                pool(page.pool)?,
-                Oid(page.oid.0),
-                page.index,
-                from,
-            )?;
+            engine.put(&*client()?, handle(page)?, from)?;
             Ok(DONE)
         }
         Request::Get(page, to) => {
-            let found = engine.get(
-                &*client()?,
-                pool(page.pool)?,
-                Oid(page.oid.0),
-                page.index,
-                to,
-            )?;
+            let found = engine.get(&*client()?, handle(page)?, to)?;
             Ok(if found { DONE } else { NOTHING_THERE })
         }
         Request::FlushPage(page) => {
-            engine.flush_page(&*client()?, pool(page.pool)?, Oid(page.oid.0), page.index)?;
+            engine.flush_page(&*client()?, handle(page)?)?;
             Ok(DONE)
         }
         Request::FlushObject(id, oid) => engine
-            .flush_object(&*client()?, pool(id)?, Oid(oid.0))
+            .flush_object(&*client()?, pool(id)?.object(Oid(oid.0)))
             .map(done_or_more),
         Request::Unknown(id, _) => {
             let live = engine.has_pool(&*client()?, pool(id)?);
@@ -200,6 +188,11 @@ fn kind(kind: hypercall_abi::PoolKind) -> PoolKind {
 /// The engine's word for a pool of the ABI's.
 pub fn pool(id: hypercall_abi::PoolId) -> Result<PoolId, Error> {
     PoolId::new(id.get()).ok_or(Error::NoPool)
+}
+
+/// The engine's handle for a page of the ABI's.
+fn handle(page: hypercall_abi::PageAddress) -> Result<Handle, Error> {
+    Ok(pool(page.pool)?.page(Oid(page.oid.0), page.index))
 }
 
 fn done_or_more(progress: Progress) -> i64 {

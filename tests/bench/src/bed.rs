@@ -66,11 +66,14 @@ impl<'a> Pool<'a> {
 impl Store for Pool<'_> {
     fn put(&self, oid: Oid, index: u32, page: Page) {
         self.engine
-            .put(&self.client, self.id, oid, index, page)
+            .put(&self.client, self.id.page(oid, index), page)
             .expect("room for a page");
     }
     fn get(&self, oid: Oid, index: u32, page: Page) -> bool {
-        match self.engine.get(&self.client, self.id, oid, index, page) {
+        match self
+            .engine
+            .get(&self.client, self.id.page(oid, index), page)
+        {
             Ok(found) => found,
             Err(Error::EmptyPool) => false,
             Err(error) => panic!("get says {error:?}"),
@@ -78,7 +81,7 @@ impl Store for Pool<'_> {
     }
     fn flush(&self, oid: Oid, index: u32) {
         self.engine
-            .flush_page(&self.client, self.id, oid, index)
+            .flush_page(&self.client, self.id.page(oid, index))
             .expect("a pool");
     }
 }

@@ -135,18 +135,20 @@ impl Mixture<'_> {
             0..60_000 => {
                 // Refused for want of memory, or not: what it took to find out is what counts.
                 let _ = self.count(0, |it| {
-                    it.engine.put(&it.client, it.pools[which], oid, index, page)
+                    it.engine
+                        .put(&it.client, it.pools[which].page(oid, index), page)
                 });
             }
             60_000..85_000 => {
                 let _ = self.count(1, |it| {
-                    it.engine.get(&it.client, it.pools[which], oid, index, page)
+                    it.engine
+                        .get(&it.client, it.pools[which].page(oid, index), page)
                 });
             }
             85_000..99_000 => {
                 let _ = self.count(2, |it| {
                     it.engine
-                        .flush_page(&it.client, it.pools[which], oid, index)
+                        .flush_page(&it.client, it.pools[which].page(oid, index))
                 });
             }
             99_000..99_100 => {
@@ -160,7 +162,8 @@ impl Mixture<'_> {
     fn take_many(&mut self, which: usize, oid: Oid) {
         if self.chance.below(4) > 0 {
             while self.count(3, |it| {
-                it.engine.flush_object(&it.client, it.pools[which], oid)
+                it.engine
+                    .flush_object(&it.client, it.pools[which].object(oid))
             }) == Ok(Progress::More)
             {}
             return;
@@ -200,7 +203,7 @@ fn worst(resident: usize, calls: usize, guest: &Memory) -> ([u64; CALLS.len()], 
         let which = mixture.chance.below(2);
         let (oid, index) = mixture.name(names / 2);
         let page = guest.at(mixture.chance.below(guest.len()));
-        let _ = engine.put(&mixture.client, mixture.pools[which], oid, index, page);
+        let _ = engine.put(&mixture.client, mixture.pools[which].page(oid, index), page);
     }
     let mut most = 0;
     for call in 0..calls {

@@ -78,13 +78,13 @@ impl<H: Host> Body<H> {
     }
 
     pub(crate) fn slot(&self, id: PoolId) -> Slot {
-        Slot(self.slots[id.get() as usize % POOLS_PER_CLIENT].load(Ordering::Acquire))
+        Slot(self.slots[id.index()].load(Ordering::Acquire))
     }
 
     /// Lets a pool number stand for something else. The control lock is held.
     pub(crate) fn set_slot(&self, id: PoolId, state: State, store: usize) {
         let slot = self.slot(id).with(state, store);
-        self.slots[id.get() as usize % POOLS_PER_CLIENT].store(slot.0, Ordering::Release);
+        self.slots[id.index()].store(slot.0, Ordering::Release);
     }
 
     pub(crate) fn store(&self, number: usize) -> Option<&Store<H>> {

@@ -12,7 +12,7 @@ use crate::memory::counted::Counted;
 use crate::memory::owned::InFrame;
 use crate::memory::supply::{Frames, Shortage};
 use crate::memory::table::Table;
-use crate::names::{ClientId, SHARED_POOLS, Uuid};
+use crate::names::{ClientId, PoolId, SHARED_POOLS, Uuid};
 use crate::shard::context::Context;
 use crate::shard::store::{Cell, Store};
 use crate::stats::{EngineStats, PoolStats};
@@ -183,7 +183,11 @@ impl<H: Host> Registry<H> {
         stats.ephemeral.frames = self.ephemeral_frames();
         for place in &self.shared {
             if let (Some(_), Some(store)) = (&place.pool, &place.store) {
-                stats.add(false, store.pages(0), &store.stats(0));
+                stats.add(
+                    false,
+                    store.pages(PoolId::FIRST),
+                    &store.stats(PoolId::FIRST),
+                );
             }
         }
         stats

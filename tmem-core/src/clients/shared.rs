@@ -4,7 +4,7 @@
 use crate::host::Host;
 use crate::memory::counted::Counted;
 use crate::memory::supply::Shortage;
-use crate::names::{ClientId, Uuid};
+use crate::names::{ClientId, PoolId, Uuid};
 use crate::shard::store::Store;
 
 /// Users of one shared pool at most.
@@ -48,7 +48,7 @@ impl<H: Host> Place<H> {
             self.store = Some(Counted::new(store));
         }
         if let Some(store) = &self.store {
-            store.reset_stats(0);
+            store.reset_stats(PoolId::FIRST);
         }
         self.pool = Some(Shared {
             uuid,

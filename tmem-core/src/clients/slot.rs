@@ -52,8 +52,8 @@ impl Slot {
     }
 
     /// The pool's number in its store: a shared pool has a store to itself.
-    pub(crate) fn number(self, id: PoolId) -> u8 {
-        if self.is_shared() { 0 } else { id.get() as u8 }
+    pub(crate) fn number(self, id: PoolId) -> PoolId {
+        if self.is_shared() { PoolId::FIRST } else { id }
     }
 
     pub(super) fn with(self, state: State, store: usize) -> Self {

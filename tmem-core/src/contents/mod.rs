@@ -26,7 +26,7 @@ use crate::contents::copies::{COPIES, Copy, OWNERS};
 use crate::contents::form::{Form, fill};
 use crate::contents::pack::Pack;
 use crate::contents::place::Place;
-use crate::hash::Key;
+use crate::hash::Hasher;
 use crate::host::Host;
 use crate::index::{Entry, Index};
 use crate::memory::arena::Arena;
@@ -68,7 +68,7 @@ impl Contents {
     /// Finds room for a page's bytes and puts them there, in the name of `owner`.
     pub(crate) fn place<H: Host>(
         &mut self,
-        key: Key,
+        hasher: Hasher,
         form: Form,
         scratch: &mut Scratch,
         owner: u32,
@@ -78,7 +78,7 @@ impl Contents {
             return self.write(form, scratch, owner, supply);
         }
         let (hash, known) = scratch.with_bytes(form, supply.host, |bytes| {
-            let hash = key.bytes(bytes);
+            let hash = hasher.bytes(bytes);
             (hash, self.find(hash, bytes, supply))
         });
         if let Some(number) = known {

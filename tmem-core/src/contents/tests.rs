@@ -5,13 +5,13 @@ use super::Contents;
 use super::form::Form;
 use crate::frame::FRAME_BYTES;
 use crate::frame::FrameBytes;
-use crate::hash::Key;
+use crate::hash::Hasher;
 use crate::host::Host;
 use crate::memory::supply::Frames;
 use crate::sim::SimHost;
 use std::boxed::Box;
 
-/// Pages whose bytes have the same hash under [`Key::WEAK`], as they hold the same words in another order.
+/// Pages whose bytes have the same hash under [`Hasher::WEAK`], as they hold the same words in another order.
 fn twins() -> [Box<FrameBytes>; 2] {
     let word = |at: usize| (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     [false, true].map(|swapped| {
@@ -31,7 +31,10 @@ fn equal_hashes_do_not_make_equal_pages() {
     let supply = &mut frames.of(&host);
     let mut contents = Contents::new(true);
     let pages = twins();
-    assert_eq!(Key::WEAK.bytes(&pages[0].0), Key::WEAK.bytes(&pages[1].0));
+    assert_eq!(
+        Hasher::WEAK.bytes(&pages[0].0),
+        Hasher::WEAK.bytes(&pages[1].0)
+    );
     let mut place = |page: &FrameBytes, owner| {
         host.with_scratch(|scratch| {
             let copy = |to: &mut FrameBytes| -> Result<(), ()> {
@@ -39,7 +42,7 @@ fn equal_hashes_do_not_make_equal_pages() {
                 Ok(())
             };
             let form = scratch.fetch(&host, copy, None).expect("a copy");
-            contents.place(Key::WEAK, form, scratch, owner, supply)
+            contents.place(Hasher::WEAK, form, scratch, owner, supply)
         })
     };
     let places = [1, 2].map(|owner| place(&pages[owner as usize - 1], owner).expect("room"));
@@ -72,7 +75,7 @@ fn nor_do_equal_hashes_of_packed_bytes() {
         host.with_scratch(|scratch| {
             let packed = scratch.packed_mut(BYTES);
             packed.copy_from_slice(&page.0[..packed.len()]);
-            contents.place(Key::WEAK, Form::Packed(BYTES), scratch, owner, supply)
+            contents.place(Hasher::WEAK, Form::Packed(BYTES), scratch, owner, supply)
         })
     };
     let places = [1, 2].map(|owner| place(&pages[owner as usize - 1], owner).expect("room"));

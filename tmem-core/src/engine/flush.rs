@@ -4,7 +4,7 @@
 use crate::clients::client::{Body, Client};
 use crate::engine::Engine;
 use crate::host::Host;
-use crate::names::{Error, Oid, PoolId, Progress};
+use crate::names::{Error, Handle, ObjectHandle, Progress};
 use crate::stats::Count;
 
 impl<H: Host> Engine<H> {
@@ -12,25 +12,21 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// `NoPool`; `Frozen`, though the page is removed.
-    pub fn flush_page(
-        &self,
-        client: &Client<H>,
-        pool: PoolId,
-        oid: Oid,
-        index: u32,
-    ) -> Result<(), Error> {
+    pub fn flush_page(&self, client: &Client<H>, handle: Handle) -> Result<(), Error> {
         let body = client.body();
-        let (slot, store) = body.pool(pool)?;
-        let name = self.page_name(slot, pool, oid, index);
-        let cell = store.cell(name.object.hash).ok_or(Error::NoPool)?;
+        let (slot, store) = body.pool(handle.pool)?;
+        let key = self.page_key(slot, handle);
+        let cell = store.cell(key.object.hash).ok_or(Error::NoPool)?;
         let cx = self.context(body);
         cell.with(|shard| {
-            if body.slot(pool) != slot {
+            if body.slot(handle.pool) != slot {
                 return;
             }
-            shard.stats.add(name.object.pool, Count::FlushPage);
-            if shard.flush_page(&cx, name) {
-                shard.stats.add(name.object.pool, Count::FlushPageFound);
+            shard.stats.add(key.object.handle.pool, Count::FlushPage);
+            if shard.flush_page(&cx, key) {
+                shard
+                    .stats
+                    .add(key.object.handle.pool, Count::FlushPageFound);
                 shard.tidy(&cx);
             }
         });
@@ -44,26 +40,25 @@ impl<H: Host> Engine<H> {
     pub fn flush_object(
         &self,
         client: &Client<H>,
-        pool: PoolId,
-        oid: Oid,
+        handle: ObjectHandle,
     ) -> Result<Progress, Error> {
         let body = client.body();
-        let (slot, store) = body.pool(pool)?;
-        let name = self.name(slot, pool, oid);
-        let cell = store.cell(name.hash).ok_or(Error::NoPool)?;
+        let (slot, store) = body.pool(handle.pool)?;
+        let key = self.object_key(slot, handle);
+        let cell = store.cell(key.hash).ok_or(Error::NoPool)?;
         let cx = self.context(body);
         let done = cell.with(|shard| {
-            if body.slot(pool) != slot {
+            if body.slot(handle.pool) != slot {
                 return true;
             }
-            let (removed, done) = shard.flush_object(&cx, name);
+            let (removed, done) = shard.flush_object(&cx, key);
             for _ in 0..removed {
                 shard.tidy(&cx);
             }
             if done {
-                shard.stats.add(name.pool, Count::FlushObject);
+                shard.stats.add(key.handle.pool, Count::FlushObject);
                 if removed > 0 {
-                    shard.stats.add(name.pool, Count::FlushObjectFound);
+                    shard.stats.add(key.handle.pool, Count::FlushObjectFound);
                 }
             }
             done

@@ -6,7 +6,7 @@ use crate::clients::slot::EPHEMERAL;
 use crate::engine::Engine;
 use crate::frame::BadFrame;
 use crate::host::Host;
-use crate::names::{Error, Oid, PoolId};
+use crate::names::{Error, Handle};
 use crate::stats::Count;
 
 impl<H: Host> Engine<H> {
@@ -18,31 +18,29 @@ impl<H: Host> Engine<H> {
     pub fn get(
         &self,
         client: &Client<H>,
-        pool: PoolId,
-        oid: Oid,
-        index: u32,
+        handle: Handle,
         to: H::GuestFrame,
     ) -> Result<bool, Error> {
         let body = client.body();
-        let (slot, store) = body.pool(pool)?;
-        let name = self.page_name(slot, pool, oid, index);
-        let cell = store.cell(name.object.hash).ok_or(Error::NoPool)?;
+        let (slot, store) = body.pool(handle.pool)?;
+        let key = self.page_key(slot, handle);
+        let cell = store.cell(key.object.hash).ok_or(Error::NoPool)?;
         let take = slot.store() == EPHEMERAL;
         let cx = self.context(body);
         let found = cell.with(|shard| {
             // The store may serve another pool by now.
-            if body.slot(pool) != slot {
+            if body.slot(handle.pool) != slot {
                 return Err(Error::NoPool);
             }
-            let found = shard.get(&cx, name, to, take);
-            shard.stats.add(name.object.pool, Count::Get);
+            let found = shard.get(&cx, key, to, take);
+            shard.stats.add(key.object.handle.pool, Count::Get);
             let found = found.map_err(|BadFrame| Error::BadFrame)?;
             if found && take {
                 shard.tidy(&cx);
             }
             Ok(found)
         })?;
-        if !found && store.is_empty(name.object.pool) {
+        if !found && store.is_empty(key.object.handle.pool) {
             return Err(Error::EmptyPool);
         }
         Ok(found)

@@ -17,10 +17,10 @@ use core::mem::MaybeUninit;
 use crate::clients::client::Body;
 use crate::clients::registry::Registry;
 use crate::clients::slot::Slot;
-use crate::hash::{Key, ObjectName, PageName};
+use crate::hash::{Hasher, ObjectKey, PageKey};
 use crate::host::Host;
 use crate::memory::supply::Shortage;
-use crate::names::{ClientId, Error, Oid, PoolId};
+use crate::names::{ClientId, Error, Handle, ObjectHandle};
 use crate::shard::context::Context;
 use crate::sync::{Lock, rank};
 
@@ -40,7 +40,7 @@ const TICK: u32 = 16;
 /// The store: all clients, their pools, and the host it runs on.
 pub struct Engine<H: Host> {
     host: H,
-    key: Key,
+    hasher: Hasher,
     config: Config,
     pub(crate) registry: Lock<Registry<H>, { rank::REGISTRY }>,
 }
@@ -62,11 +62,11 @@ impl<H: Host> Engine<H> {
     /// # Safety
     /// `at` is valid for writing an engine.
     pub unsafe fn init(at: *mut Self, host: H, config: Config) {
-        let key = Key::new(host.seed());
+        let hasher = Hasher::new(host.seed());
         // SAFETY: the caller's promise; each field is written once.
         unsafe {
             (&raw mut (*at).registry).write(const { Lock::new(Registry::new()) });
-            (&raw mut (*at).key).write(key);
+            (&raw mut (*at).hasher).write(hasher);
             (&raw mut (*at).config).write(config);
             (&raw mut (*at).host).write(host);
         }
@@ -84,30 +84,24 @@ impl<H: Host> Engine<H> {
     pub(crate) fn context_for(&self, client: ClientId) -> Context<'_, H> {
         Context {
             host: &self.host,
-            key: self.key,
+            hasher: self.hasher,
             now: (self.host.now() >> TICK) as u32,
             client,
         }
     }
 
+    /// What a page of the pool in that slot is looked up by.
     #[inline]
-    fn page_name(&self, slot: Slot, pool: PoolId, oid: Oid, index: u32) -> PageName {
-        let object = self.name(slot, pool, oid);
-        PageName {
-            object,
-            index,
-            hash: self.key.page(object.hash, index),
-        }
+    fn page_key(&self, slot: Slot, handle: Handle) -> PageKey {
+        let pool = slot.number(handle.pool);
+        self.hasher.page_key(Handle { pool, ..handle })
     }
 
+    /// As [`Engine::page_key`], for an object.
     #[inline]
-    fn name(&self, slot: Slot, pool: PoolId, oid: Oid) -> ObjectName {
-        let pool = slot.number(pool);
-        ObjectName {
-            pool,
-            oid,
-            hash: self.key.object(pool, oid),
-        }
+    fn object_key(&self, slot: Slot, handle: ObjectHandle) -> ObjectKey {
+        let pool = slot.number(handle.pool);
+        self.hasher.object_key(ObjectHandle { pool, ..handle })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::engine::no_memory;
 use crate::host::Host;
 use crate::memory::counted::Counted;
 use crate::memory::supply::Shortage;
-use crate::names::{Error, POOLS_PER_CLIENT, PoolId, PoolKind, Progress};
+use crate::names::{Error, PoolId, PoolKind, Progress};
 use crate::shard::store::Store;
 use crate::shard::walk::Cursor;
 use crate::sync::atomic::Ordering;
@@ -57,7 +57,7 @@ impl<H: Host> Engine<H> {
             PoolKind::SharedEphemeral(uuid)
                 if uuid != [u64::MAX; 2] && control.authorised.contains(&Some(uuid)) =>
             {
-                control.uuids[id.get() as usize % POOLS_PER_CLIENT] = uuid;
+                control.uuids[id.index()] = uuid;
                 self.making_room(|| self.registry.lock().join(&self.host, body, uuid))
                     .map_err(|shortage| match shortage {
                         Shortage::Full => Error::TooManyPools,
@@ -71,7 +71,7 @@ impl<H: Host> Engine<H> {
         if let Some(store) = body.store(number)
             && number <= PERSISTENT
         {
-            store.reset_stats(id.get() as u8);
+            store.reset_stats(id);
         }
         body.set_slot(id, State::Live, number);
         Ok(id)
@@ -105,7 +105,7 @@ impl<H: Host> Engine<H> {
         let body = client.body();
         let mut control = body.control.lock();
         let slot = body.slot(pool);
-        let purge = &mut control.purges[pool.get() as usize % POOLS_PER_CLIENT];
+        let purge = &mut control.purges[pool.index()];
         match slot.state() {
             State::Free => return Err(Error::NoPool),
             State::Live => {

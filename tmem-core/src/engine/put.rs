@@ -8,10 +8,10 @@ use crate::contents::form::Form;
 use crate::engine::Engine;
 use crate::engine::reclaim::ROOM;
 use crate::frame::{BadFrame, FrameBytes};
-use crate::hash::PageName;
+use crate::hash::PageKey;
 use crate::host::Host;
 use crate::memory::supply::Shortage;
-use crate::names::{Error, Handle, Oid, PoolId};
+use crate::names::{Error, Handle, PoolId};
 use crate::shard::put::{PutError, Terms};
 use crate::shard::store::{Cell, Store};
 use crate::stats::Count;
@@ -29,12 +29,9 @@ impl<H: Host> Engine<H> {
     pub fn put(
         &self,
         client: &Client<H>,
-        pool: PoolId,
-        oid: Oid,
-        index: u32,
+        handle: Handle,
         from: H::GuestFrame,
     ) -> Result<(), Error> {
-        let handle = Handle { pool, oid, index };
         self.store_page(client, handle, false, |page| self.host.copy_in(from, page))
     }
 
@@ -47,23 +44,22 @@ impl<H: Host> Engine<H> {
         copy: impl FnOnce(&mut FrameBytes) -> Result<(), BadFrame>,
     ) -> Result<(), Error> {
         let body = client.body();
-        let Handle { pool, oid, index } = handle;
-        let (slot, store) = body.pool(pool)?;
-        let name = self.page_name(slot, pool, oid, index);
-        let cell = store.cell(name.object.hash).ok_or(Error::NoPool)?;
+        let (slot, store) = body.pool(handle.pool)?;
+        let key = self.page_key(slot, handle);
+        let cell = store.cell(key.object.hash).ok_or(Error::NoPool)?;
         let work = Put {
             engine: self,
             body,
-            pool,
+            pool: handle.pool,
             slot,
             store,
             cell,
-            name,
+            key,
             forced,
         };
         let backoff = body.compress.load(Ordering::Relaxed);
-        let backoff = backoff.then_some((&cell.backoff, name.object.hash));
-        cell.expect(|shard| shard.expect(name));
+        let backoff = backoff.then_some((&cell.backoff, key.object.hash));
+        cell.expect(|shard| shard.expect(key));
         self.host
             .with_scratch(|scratch| match scratch.fetch(&self.host, copy, backoff) {
                 Ok(form) => work.run(form, scratch),
@@ -80,7 +76,7 @@ struct Put<'a, H: Host> {
     slot: Slot,
     store: &'a Store<H>,
     cell: &'a Cell<H>,
-    name: PageName,
+    key: PageKey,
     forced: bool,
 }
 
@@ -91,10 +87,10 @@ impl<H: Host> Put<'_, H> {
             engine,
             body,
             cell,
-            name,
+            key,
             ..
         } = *self;
-        let pool = name.object.pool;
+        let pool = key.object.handle.pool;
         let cx = engine.context(body);
         let full = self.is_full();
         let mut tries = 0;
@@ -108,7 +104,7 @@ impl<H: Host> Put<'_, H> {
                     shard.stats.add(pool, Count::Put);
                 }
                 shard
-                    .put(&cx, name, form, scratch, self.terms(full))
+                    .put(&cx, key, form, scratch, self.terms(full))
                     .map_err(Failure::Put)
             });
             tries += 1;
@@ -131,7 +127,7 @@ impl<H: Host> Put<'_, H> {
                     return Err(Error::NoMemory);
                 }
                 shard
-                    .rewrite_over(&cx, name, form, scratch, self.terms(full))
+                    .rewrite_over(&cx, key, form, scratch, self.terms(full))
                     .map_err(|_| {
                         shard.stats.add(pool, Count::Lost);
                         Error::NoSpace
@@ -168,9 +164,9 @@ impl<H: Host> Put<'_, H> {
         let cx = self.engine.context(self.body);
         self.cell.with(|shard| {
             if self.body.slot(self.pool) == self.slot {
-                let pool = self.name.object.pool;
+                let pool = self.key.object.handle.pool;
                 shard.stats.add(pool, Count::Put);
-                if shard.flush_page(&cx, self.name) {
+                if shard.flush_page(&cx, self.key) {
                     shard.stats.add(pool, Count::Lost);
                 }
             }

@@ -11,7 +11,7 @@ use crate::clients::slot::PERSISTENT;
 use crate::engine::Engine;
 use crate::frame::{BadFrame, FrameBytes};
 use crate::host::Host;
-use crate::names::{Error, Handle, PoolId, SaveError};
+use crate::names::{Error, Handle, SaveError};
 use crate::shard::journal::Torn;
 use crate::shard::store::Store;
 use crate::shard::walk::Cursor;
@@ -66,16 +66,8 @@ impl<H: Host> Engine<H> {
                 let next = cell.with(|shard| shard.read_next(&cx, &mut saving.cursor, scratch));
                 // Others get the lock in between.
                 let Ok(page) = next else { continue };
-                if let Some(page) = page {
-                    let pool = PoolId::new(page.pool)?;
-                    return Some(take(
-                        Handle {
-                            pool,
-                            oid: page.oid,
-                            index: page.index,
-                        },
-                        &scratch.page,
-                    ));
+                if let Some(handle) = page {
+                    return Some(take(handle, &scratch.page));
                 }
                 saving.cell += 1;
                 saving.cursor = Cursor::START;
@@ -99,14 +91,8 @@ impl<H: Host> Engine<H> {
             let removed = cell
                 .with(|shard| shard.journal.take())
                 .map_err(|Torn| SaveError::Torn)?;
-            if let Some(removed) = removed
-                && let Some(pool) = PoolId::new(removed.pool)
-            {
-                return Ok(Some(Handle {
-                    pool,
-                    oid: removed.oid,
-                    index: removed.index,
-                }));
+            if removed.is_some() {
+                return Ok(removed);
             }
         }
         Ok(None)
@@ -149,7 +135,7 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// `NoPool`.
     pub fn restore_flush(&self, client: &Client<H>, handle: Handle) -> Result<(), Error> {
-        match self.flush_page(client, handle.pool, handle.oid, handle.index) {
+        match self.flush_page(client, handle) {
             Err(Error::Frozen) => Ok(()),
             result => result,
         }

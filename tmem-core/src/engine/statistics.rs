@@ -5,7 +5,7 @@ use crate::clients::client::Client;
 use crate::clients::slot::{EPHEMERAL, PERSISTENT, State};
 use crate::engine::Engine;
 use crate::host::Host;
-use crate::names::{Error, POOLS_PER_CLIENT, PoolId, PoolKind};
+use crate::names::{Error, PoolId, PoolKind};
 use crate::shard::store::Store;
 use crate::stats::{EngineStats, PoolStats};
 use crate::sync::atomic::Ordering;
@@ -48,9 +48,7 @@ impl<H: Host> Engine<H> {
             let kind = if slot.is_persistent() {
                 PoolKind::Persistent
             } else if slot.is_shared() {
-                PoolKind::SharedEphemeral(
-                    body.control.lock().uuids[id.get() as usize % POOLS_PER_CLIENT],
-                )
+                PoolKind::SharedEphemeral(body.control.lock().uuids[id.index()])
             } else {
                 PoolKind::Ephemeral
             };

@@ -50,14 +50,14 @@ impl World {
         fill(&mut page, word);
         let from = GuestPage::Memory(NonNull::from(&*page));
         self.engine
-            .put(&self.client, pool, oid, index, from)
+            .put(&self.client, pool.page(oid, index), from)
             .expect("room");
     }
 
     fn get(&self, (pool, oid, index): Name) -> Option<u64> {
         let mut page = Box::new(FrameBytes([0; 4096]));
         let to = GuestPage::Memory(NonNull::from(&mut *page));
-        let found = self.engine.get(&self.client, pool, oid, index, to);
+        let found = self.engine.get(&self.client, pool.page(oid, index), to);
         let word = page.0.as_chunks().0[0];
         (found == Ok(true)).then(|| u64::from_ne_bytes(word))
     }
@@ -82,11 +82,11 @@ impl World {
 }
 
 fn object_hash(engine: &Engine<SimHost>, (pool, oid, _): Name) -> u64 {
-    engine.key.object(pool.get() as u8, oid)
+    engine.hasher.object(pool.object(oid))
 }
 
 fn page_hash(engine: &Engine<SimHost>, name: Name) -> u64 {
-    engine.key.page(object_hash(engine, name), name.2)
+    engine.hasher.page(object_hash(engine, name), name.2)
 }
 
 #[test]
@@ -113,17 +113,19 @@ fn names_with_equal_hashes_are_told_apart() {
             assert_eq!((world.get(one), world.get(other)), (Some(3), Some(2)));
             let _ = world.engine.check();
             let (pool, oid, index) = other;
-            let flushed = world.engine.flush_page(&world.client, pool, oid, index);
+            let flushed = world
+                .engine
+                .flush_page(&world.client, pool.page(oid, index));
             assert_eq!((flushed, world.get(one)), (Ok(()), Some(3)));
             assert_eq!(world.get(other), None);
             world.put(other, 4);
             if one.1 != other.1 {
-                let flushed = world.engine.flush_object(&world.client, pool, oid);
+                let flushed = world.engine.flush_object(&world.client, pool.object(oid));
                 assert_eq!((flushed, world.get(one)), (Ok(Progress::Done), Some(3)));
                 assert_eq!(world.get(other), None);
             }
             for (pool, oid, _) in [one, other] {
-                let flushed = world.engine.flush_object(&world.client, pool, oid);
+                let flushed = world.engine.flush_object(&world.client, pool.object(oid));
                 assert_eq!(flushed, Ok(Progress::Done));
             }
             assert_eq!(world.engine.stats().pages(), 0);

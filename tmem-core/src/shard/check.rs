@@ -10,7 +10,7 @@ use crate::record::Ref;
 
 use super::Shard;
 use super::context::Context;
-use crate::hash::{ObjectName, PageName};
+use crate::hash::PageKey;
 
 /// What a shard was found to hold.
 #[derive(Default)]
@@ -58,26 +58,22 @@ impl<H: Host> Shard<H> {
         let mut pages = Vec::new();
         for number in self.objects.numbers() {
             let object = &self.objects[number];
-            let name = ObjectName {
-                pool: object.pool,
-                oid: object.oid,
-                hash: cx.key.object(object.pool, object.oid),
-            };
-            let page_name = |index| PageName {
-                object: name,
+            let key = cx.hasher.object_key(object.handle());
+            let page_key = |index| PageKey {
+                object: key,
                 index,
-                hash: cx.key.page(name.hash, index),
+                hash: cx.hasher.page(key.hash, index),
             };
             assert_eq!(
-                self.find_object(self.index.probe(name.hash), name, true),
+                self.find_object(self.index.probe(key.hash), key, true),
                 Some(number),
                 "what a lookup of object {number} ({:x?} of pool {}) finds",
                 object.oid,
-                object.pool
+                object.pool.get()
             );
             if let Some(index) = object.solo_index() {
                 assert_eq!(
-                    self.find(page_name(index)),
+                    self.find(page_key(index)),
                     Some(Ref::Solo(number)),
                     "what a lookup of object {number}'s only page finds"
                 );
@@ -95,7 +91,7 @@ impl<H: Host> Shard<H> {
                 assert_eq!(page.object, number, "object of page {at}");
                 assert_eq!(page.previous, previous, "the page before page {at}");
                 assert_eq!(
-                    self.find(page_name(page.index)),
+                    self.find(page_key(page.index)),
                     Some(Ref::Page(at)),
                     "what a lookup of page {at} (index {}) finds",
                     page.index
@@ -156,7 +152,7 @@ impl<H: Host> Shard<H> {
     fn check_counts(&self, pages: &[Ref]) {
         let mut counts = vec![0; self.stored.len()];
         for at in pages {
-            counts[usize::from(self.pool_of(*at))] += 1;
+            counts[self.pool_of(*at).index()] += 1;
         }
         assert_eq!(self.stored[..], counts, "stored pages by pool");
     }

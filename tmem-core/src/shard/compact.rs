@@ -7,7 +7,7 @@ use crate::memory::arena::NONE;
 use crate::record::Ref;
 use crate::shard::Shard;
 use crate::shard::context::Context;
-use crate::shard::records::{Object, Page, Stored};
+use crate::shard::records::{Page, Stored};
 
 impl<H: Host> Shard<H> {
     /// Gives frames back that hold no data; says how many.
@@ -95,7 +95,7 @@ impl<H: Host> Shard<H> {
             next,
             ..
         } = self.pages[from];
-        let Object { oid, pool, .. } = self.objects[object];
+        let hash = cx.hasher.object(self.objects[object].handle());
         self.pages.relocate(from, to, &mut self.frames.of(cx.host));
         if next != NONE {
             self.pages[next].previous = to;
@@ -106,7 +106,7 @@ impl<H: Host> Shard<H> {
             self.pages[previous].next = to;
         }
         self.index.replace(
-            cx.key.page(cx.key.object(pool, oid), index),
+            cx.hasher.page(hash, index),
             Ref::Page(from).entry(),
             Ref::Page(to).entry(),
         );
@@ -115,17 +115,14 @@ impl<H: Host> Shard<H> {
 
     /// Moves a solo object. One with many pages stays: they know it by its number.
     pub(super) fn move_object(&mut self, cx: &Context<'_, H>, from: u32, to: u32) {
-        let Object { oid, pool, .. } = self.objects[from];
+        let hash = cx.hasher.object(self.objects[from].handle());
         if self.objects[from].solo_index().is_none() {
             return;
         }
         self.objects
             .relocate(from, to, &mut self.frames.of(cx.host));
-        self.index.replace(
-            cx.key.object(pool, oid),
-            Ref::Solo(from).entry(),
-            Ref::Solo(to).entry(),
-        );
+        self.index
+            .replace(hash, Ref::Solo(from).entry(), Ref::Solo(to).entry());
         self.rename(cx, Ref::Solo(from), Ref::Solo(to));
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Finding a page's record and its object's.
 
-use crate::hash::{ObjectName, PageName};
+use crate::hash::{ObjectKey, PageKey};
 use crate::host::Host;
 use crate::index::Probe;
 use crate::memory::arena::NONE;
@@ -11,45 +11,45 @@ use crate::shard::Shard;
 
 impl<H: Host> Shard<H> {
     /// Where the object and the page are looked up. Both lines are asked for at once.
-    fn probe(&self, name: PageName) -> (Probe<'_>, Probe<'_>) {
+    fn probe(&self, key: PageKey) -> (Probe<'_>, Probe<'_>) {
         (
-            self.index.probe(name.object.hash),
-            self.index.probe(name.hash),
+            self.index.probe(key.object.hash),
+            self.index.probe(key.hash),
         )
     }
 
     /// Asks the CPU for what a put of that page will read first.
-    pub(crate) fn expect(&self, name: PageName) {
-        self.probe(name);
-        self.index.expect_change(name.hash);
+    pub(crate) fn expect(&self, key: PageKey) {
+        self.probe(key);
+        self.index.expect_change(key.hash);
     }
 
     /// The page, if it is there.
-    pub(super) fn find(&self, name: PageName) -> Option<Ref> {
-        let (object, page) = self.probe(name);
-        if let Some(page) = self.find_page(page, name) {
+    pub(super) fn find(&self, key: PageKey) -> Option<Ref> {
+        let (object, page) = self.probe(key);
+        if let Some(page) = self.find_page(page, key) {
             return Some(Ref::Page(page));
         }
-        let solo = self.find_object(object, name.object, false)?;
-        (self.objects[solo].solo_index() == Some(name.index)).then_some(Ref::Solo(solo))
+        let solo = self.find_object(object, key.object, false)?;
+        (self.objects[solo].solo_index() == Some(key.index)).then_some(Ref::Solo(solo))
     }
 
     /// The object and the page, if they are there.
-    pub(super) fn look_up(&self, name: PageName) -> (Option<u32>, Option<Ref>) {
-        let (object, page) = self.probe(name);
-        if let Some(page) = self.find_page(page, name) {
+    pub(super) fn look_up(&self, key: PageKey) -> (Option<u32>, Option<Ref>) {
+        let (object, page) = self.probe(key);
+        if let Some(page) = self.find_page(page, key) {
             return (Some(self.pages[page].object), Some(Ref::Page(page)));
         }
-        let object = self.find_object(object, name.object, true);
-        let solo = object.filter(|it| self.objects[*it].solo_index() == Some(name.index));
+        let object = self.find_object(object, key.object, true);
+        let solo = object.filter(|it| self.objects[*it].solo_index() == Some(key.index));
         (object, solo.map(Ref::Solo))
     }
 
     /// The object; unless `any`, only if it is its only page, as others are not read then.
-    pub(super) fn find_object(&self, probe: Probe<'_>, name: ObjectName, any: bool) -> Option<u32> {
+    pub(super) fn find_object(&self, probe: Probe<'_>, key: ObjectKey, any: bool) -> Option<u32> {
         let named = |number: u32| {
             let object = &self.objects[number];
-            object.oid == name.oid && object.pool == name.pool
+            object.handle() == key.handle
         };
         let found = probe.find(|entry| match Known::of(entry) {
             Some(Known::Solo(number)) => named(number),
@@ -63,14 +63,12 @@ impl<H: Host> Shard<H> {
     }
 
     /// The page's record, if its object has many and it is there.
-    fn find_page(&self, probe: Probe<'_>, name: PageName) -> Option<u32> {
+    fn find_page(&self, probe: Probe<'_>, key: PageKey) -> Option<u32> {
         let found = probe.find(|entry| match Known::of(entry) {
             Some(Known::Page(number)) => {
                 let page = &self.pages[number];
                 let object = &self.objects[page.object];
-                page.index == name.index
-                    && object.oid == name.object.oid
-                    && object.pool == name.object.pool
+                page.index == key.index && object.handle() == key.object.handle
             }
             _ => false,
         })?;

@@ -4,7 +4,7 @@
 use crate::compress::scratch::Scratch;
 use crate::contents::place::Place;
 use crate::frame::BadFrame;
-use crate::hash::PageName;
+use crate::hash::PageKey;
 use crate::host::Host;
 use crate::record::Ref;
 use crate::shard::Shard;
@@ -16,14 +16,14 @@ impl<H: Host> Shard<H> {
     pub(crate) fn get(
         &mut self,
         cx: &Context<'_, H>,
-        name: PageName,
+        key: PageKey,
         to: H::GuestFrame,
         take: bool,
     ) -> Result<bool, BadFrame> {
         if take {
-            self.index.expect_change(name.hash);
+            self.index.expect_change(key.hash);
         }
-        let Some(at) = self.find(name) else {
+        let Some(at) = self.find(key) else {
             return Ok(false);
         };
         if take {
@@ -42,7 +42,7 @@ impl<H: Host> Shard<H> {
                 None => return Ok(false),
             }
         }
-        self.stats.add(name.object.pool, Count::Hit);
+        self.stats.add(key.object.handle.pool, Count::Hit);
         if take {
             self.remove(cx, at);
         } else if self.ages {

@@ -8,27 +8,19 @@ use crate::host::Host;
 use crate::memory::owned::InFrame;
 use crate::memory::supply::Frames;
 use crate::memory::table::Table;
-use crate::names::Oid;
+use crate::names::{Handle, Oid, PoolId};
 
-/// A removed page.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Removed {
-    pub(crate) oid: Oid,
-    pub(crate) index: u32,
-    pub(crate) pool: u32,
-}
-// SAFETY: integers.
-unsafe impl InFrame for Removed {}
+// SAFETY: integers, and zero is a pool's number.
+unsafe impl InFrame for Handle {}
 
 const IN_FRAME: usize = 128;
-const _: () = assert!(size_of::<Removed>() * IN_FRAME == 4096);
+const _: () = assert!(size_of::<Handle>() * IN_FRAME == 4096);
 
 /// A stack of removed pages. Its frames are charged to nobody: the administrator wants it, not the guest, and a guest at
 /// its quota must not spoil its own migration.
 pub(crate) struct Journal<H: Host> {
     frames: Frames<H>,
-    removed: Table<Removed, IN_FRAME>,
+    removed: Table<Handle, IN_FRAME>,
     len: u32,
     state: State,
 }
@@ -43,10 +35,10 @@ enum State {
 
 impl<H: Host> Journal<H> {
     pub(crate) const fn new() -> Self {
-        let sink = Removed {
+        let sink = Handle {
+            pool: PoolId::FIRST,
             oid: Oid([0; 3]),
             index: 0,
-            pool: 0,
         };
         Self {
             frames: Frames::new(None),
@@ -70,7 +62,7 @@ impl<H: Host> Journal<H> {
     }
 
     #[inline]
-    pub(crate) fn record(&mut self, host: &H, removed: impl FnOnce() -> Removed) {
+    pub(crate) fn record(&mut self, host: &H, removed: Handle) {
         if self.state != State::On {
             return;
         }
@@ -80,12 +72,12 @@ impl<H: Host> Journal<H> {
             self.state = State::Torn;
             return;
         }
-        self.removed[self.len] = removed();
+        self.removed[self.len] = removed;
         self.len += 1;
     }
 
     /// Takes a record out. `Err` if one is missing.
-    pub(crate) fn take(&mut self) -> Result<Option<Removed>, Torn> {
+    pub(crate) fn take(&mut self) -> Result<Option<Handle>, Torn> {
         if self.state == State::Torn {
             return Err(Torn);
         }

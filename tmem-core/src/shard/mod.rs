@@ -30,9 +30,9 @@ use crate::host::Host;
 use crate::index::Index;
 use crate::memory::arena::Arena;
 use crate::memory::supply::Frames;
-use crate::names::POOLS_PER_CLIENT;
+use crate::names::{Handle, POOLS_PER_CLIENT, PoolId};
 use crate::record::Ref;
-use crate::shard::journal::{Journal, Removed};
+use crate::shard::journal::Journal;
 use crate::shard::records::{OBJECTS, Object, PAGES, Page, Stored};
 use crate::stats::Stats;
 
@@ -78,25 +78,24 @@ impl<H: Host> Shard<H> {
     }
 
     /// Pages of a pool.
-    pub(crate) fn pages_of(&self, pool: u8) -> u32 {
-        self.stored[usize::from(pool) % self.stored.len()]
+    pub(crate) fn pages_of(&self, pool: PoolId) -> u32 {
+        self.stored[pool.index()]
     }
 
     /// Pools whose number of pages changed since this was last asked.
-    pub(crate) fn take_changed(&mut self) -> impl Iterator<Item = u8> + use<H> {
+    pub(crate) fn take_changed(&mut self) -> impl Iterator<Item = PoolId> + use<H> {
         let mut changed = core::mem::take(&mut self.changed);
         core::iter::from_fn(move || {
             let pool = changed.trailing_zeros();
             changed &= changed.checked_sub(1)?;
-            Some(pool as u8)
+            PoolId::new(pool)
         })
     }
 
     /// The number of a pool's pages, to be changed.
-    fn stored_in(&mut self, pool: u8) -> &mut u32 {
-        let pool = usize::from(pool) % POOLS_PER_CLIENT;
-        self.changed |= 1 << pool;
-        &mut self.stored[pool]
+    fn stored_in(&mut self, pool: PoolId) -> &mut u32 {
+        self.changed |= 1 << pool.index();
+        &mut self.stored[pool.index()]
     }
 
     pub(super) fn first_page(&self, object: u32) -> Option<Ref> {
@@ -127,20 +126,16 @@ impl<H: Host> Shard<H> {
         }
     }
 
-    pub(super) fn name_of(&self, at: Ref) -> Removed {
+    pub(super) fn handle_of(&self, at: Ref) -> Handle {
         let Object { oid, pool, .. } = self.objects[self.object_of(at)];
         let index = match at {
             Ref::Page(number) => self.pages[number].index,
             Ref::Solo(number) => self.objects[number].solo_index().unwrap_or(0),
         };
-        Removed {
-            oid,
-            index,
-            pool: pool.into(),
-        }
+        Handle { pool, oid, index }
     }
 
-    pub(super) fn pool_of(&self, at: Ref) -> u8 {
+    pub(super) fn pool_of(&self, at: Ref) -> PoolId {
         self.objects[self.object_of(at)].pool
     }
 

@@ -4,7 +4,7 @@
 use crate::compress::scratch::Scratch;
 use crate::contents::form::Form;
 use crate::contents::place::Place;
-use crate::hash::{ObjectName, PageName};
+use crate::hash::{ObjectKey, PageKey};
 use crate::host::Host;
 use crate::memory::arena::NONE;
 use crate::memory::supply::Shortage;
@@ -42,12 +42,12 @@ impl<H: Host> Shard<H> {
     pub(crate) fn put(
         &mut self,
         cx: &Context<'_, H>,
-        name: PageName,
+        key: PageKey,
         form: Form,
         scratch: &mut Scratch,
         terms: Terms,
     ) -> Result<(), PutError> {
-        let (object, at) = self.look_up(name);
+        let (object, at) = self.look_up(key);
         if let Some(at) = at {
             if terms.saving {
                 self.remove(cx, at);
@@ -55,22 +55,22 @@ impl<H: Host> Shard<H> {
             }
             self.rewrite(cx, at, form, scratch)
                 .map_err(PutError::Again)?;
-            self.stats.add(name.object.pool, Count::Replaced);
+            self.stats.add(key.object.handle.pool, Count::Replaced);
             return Ok(());
         }
         if !terms.grow {
             return Err(PutError::Unwanted);
         }
         let stored = match object {
-            None => self.put_solo(cx, name, form, scratch),
-            Some(object) => self.put_beside(cx, name, object, form, scratch),
+            None => self.put_solo(cx, key, form, scratch),
+            Some(object) => self.put_beside(cx, key, object, form, scratch),
         };
         if let Err(shortage) = stored {
             self.trim(cx.host);
             return Err(PutError::New(shortage));
         }
-        *self.stored_in(name.object.pool) += 1;
-        self.stats.add(name.object.pool, Count::Stored);
+        *self.stored_in(key.object.handle.pool) += 1;
+        self.stats.add(key.object.handle.pool, Count::Stored);
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl<H: Host> Shard<H> {
     ) -> Result<Place, Shortage> {
         let supply = &mut self.frames.of(cx.host);
         self.contents
-            .place(cx.key, form, scratch, owner, supply)
+            .place(cx.hasher, form, scratch, owner, supply)
             .inspect_err(|_| self.contents.trim(supply))
     }
 
@@ -95,23 +95,20 @@ impl<H: Host> Shard<H> {
     fn put_solo(
         &mut self,
         cx: &Context<'_, H>,
-        PageName {
-            object: name,
-            index,
-            ..
-        }: PageName,
+        key: PageKey,
         form: Form,
         scratch: &mut Scratch,
     ) -> Result<(), Shortage> {
         let supply = &mut self.frames.of(cx.host);
         self.objects.reserve(1, supply)?;
-        self.index.reserve(name.hash, supply)?;
+        self.index.reserve(key.object.hash, supply)?;
         let place = self.place(cx, form, scratch, 0)?;
         let stored = Stored::new(place, cx.client, cx.now);
         let number = self
             .objects
-            .insert(Object::solo(name.pool, name.oid, index, stored));
-        self.index.insert(name.hash, Ref::Solo(number).entry());
+            .insert(Object::solo(key.object.handle, key.index, stored));
+        self.index
+            .insert(key.object.hash, Ref::Solo(number).entry());
         self.settle(cx, Ref::Solo(number), place);
         Ok(())
     }
@@ -119,11 +116,7 @@ impl<H: Host> Shard<H> {
     fn put_beside(
         &mut self,
         cx: &Context<'_, H>,
-        PageName {
-            object: name,
-            index,
-            hash,
-        }: PageName,
+        key: PageKey,
         object: u32,
         form: Form,
         scratch: &mut Scratch,
@@ -133,19 +126,20 @@ impl<H: Host> Shard<H> {
         }
         let supply = &mut self.frames.of(cx.host);
         self.pages.reserve(2, supply)?;
-        self.index.reserve(hash, supply)?;
+        self.index.reserve(key.hash, supply)?;
         if let Some(only) = self.objects[object].solo_index() {
-            self.index.reserve(cx.key.page(name.hash, only), supply)?;
+            self.index
+                .reserve(cx.hasher.page(key.object.hash, only), supply)?;
         }
         let place = self.place(cx, form, scratch, 0)?;
         if let Some(only) = self.objects[object].solo_index() {
-            self.unfold(cx, name, object, only);
+            self.unfold(cx, key.object, object, only);
         }
         let next = self.objects[object].first().unwrap_or(NONE);
         let stored = Stored::new(place, cx.client, cx.now);
         let number = self.pages.insert(Page {
             object,
-            index,
+            index: key.index,
             previous: NONE,
             next,
             stored,
@@ -155,13 +149,13 @@ impl<H: Host> Shard<H> {
         }
         self.objects[object].set_first(number);
         self.objects[object].add_page();
-        self.index.insert(hash, Ref::Page(number).entry());
+        self.index.insert(key.hash, Ref::Page(number).entry());
         self.settle(cx, Ref::Page(number), place);
         Ok(())
     }
 
     /// Gives a solo object's page a record of its own, in room made before.
-    fn unfold(&mut self, cx: &Context<'_, H>, name: ObjectName, object: u32, index: u32) {
+    fn unfold(&mut self, cx: &Context<'_, H>, key: ObjectKey, object: u32, index: u32) {
         let stored = *self.objects[object].stored();
         let number = self.pages.insert(Page {
             object,
@@ -173,9 +167,9 @@ impl<H: Host> Shard<H> {
         self.rename(cx, Ref::Solo(object), Ref::Page(number));
         self.objects[object].make_many(number);
         self.index
-            .replace(name.hash, Ref::Solo(object).entry(), Known::many(object));
+            .replace(key.hash, Ref::Solo(object).entry(), Known::many(object));
         self.index
-            .insert(cx.key.page(name.hash, index), Ref::Page(number).entry());
+            .insert(cx.hasher.page(key.hash, index), Ref::Page(number).entry());
     }
 
     /// Lets a page that was just recorded be known by its record: to its bytes and to the list by age.
@@ -218,12 +212,12 @@ impl<H: Host> Shard<H> {
     pub(crate) fn rewrite_over(
         &mut self,
         cx: &Context<'_, H>,
-        name: PageName,
+        key: PageKey,
         form: Form,
         scratch: &mut Scratch,
         terms: Terms,
     ) -> Result<(), Shortage> {
-        let Some(at) = self.find(name) else {
+        let Some(at) = self.find(key) else {
             return Err(Shortage::Memory);
         };
         if terms.saving {
@@ -237,7 +231,7 @@ impl<H: Host> Shard<H> {
         if result.is_err() {
             self.remove(cx, at);
         } else {
-            self.stats.add(name.object.pool, Count::Replaced);
+            self.stats.add(key.object.handle.pool, Count::Replaced);
         }
         result
     }

@@ -17,7 +17,7 @@ use crate::contents::place::Place;
 use crate::frame::FrameNumber;
 use crate::memory::arena::{NONE, Slot};
 use crate::memory::owned::InFrame;
-use crate::names::{ClientId, Oid};
+use crate::names::{ClientId, ObjectHandle, Oid, PoolId};
 
 /// What is known of one stored page.
 #[derive(Clone, Copy)]
@@ -137,7 +137,7 @@ const MANY: u8 = 2;
 #[repr(C)]
 pub(crate) struct Object {
     pub(crate) oid: Oid,
-    pub(crate) pool: u8,
+    pub(crate) pool: PoolId,
     state: u8,
     reserved: u16,
     /// Solo: the page's index. Many: the first page's number. Vacant: the previous vacant one.
@@ -155,14 +155,15 @@ const _: () = assert!(size_of::<Object>() == 56 && OBJECTS == 4096 / 56);
 impl Object {
     pub(crate) const SINK: Self = Self {
         oid: Oid([0; 3]),
-        pool: 0,
+        pool: PoolId::FIRST,
         state: VACANT,
         reserved: 0,
         word: NONE,
         stored: Stored::NOTHING,
     };
 
-    pub(crate) fn solo(pool: u8, oid: Oid, index: u32, stored: Stored) -> Self {
+    pub(crate) fn solo(handle: ObjectHandle, index: u32, stored: Stored) -> Self {
+        let ObjectHandle { pool, oid } = handle;
         Self {
             oid,
             pool,
@@ -171,6 +172,11 @@ impl Object {
             word: index,
             stored,
         }
+    }
+
+    pub(crate) fn handle(&self) -> ObjectHandle {
+        let Self { pool, oid, .. } = *self;
+        ObjectHandle { pool, oid }
     }
 
     /// Turns a solo object into the head of a list with one page.

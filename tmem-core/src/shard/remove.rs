@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Removing a page, or an object's.
 
-use crate::hash::{ObjectName, PageName};
+use crate::hash::{ObjectKey, PageKey};
 use crate::host::Host;
 use crate::memory::arena::NONE;
 use crate::record::{Known, Ref};
 use crate::shard::context::Context;
-use crate::shard::records::{Object, Page};
+use crate::shard::records::Page;
 use crate::shard::{BATCH, Shard};
 
 impl<H: Host> Shard<H> {
     /// Removes a page; says whether it was there.
-    pub(crate) fn flush_page(&mut self, cx: &Context<'_, H>, name: PageName) -> bool {
-        self.index.expect_change(name.hash);
-        let Some(at) = self.find(name) else {
+    pub(crate) fn flush_page(&mut self, cx: &Context<'_, H>, key: PageKey) -> bool {
+        self.index.expect_change(key.hash);
+        let Some(at) = self.find(key) else {
             if self.is_loose() {
                 self.trim(cx.host);
             }
@@ -25,17 +25,17 @@ impl<H: Host> Shard<H> {
     }
 
     /// Removes at most [`BATCH`] pages of an object; says how many, and whether that was all.
-    pub(crate) fn flush_object(&mut self, cx: &Context<'_, H>, name: ObjectName) -> (u32, bool) {
+    pub(crate) fn flush_object(&mut self, cx: &Context<'_, H>, key: ObjectKey) -> (u32, bool) {
         for removed in 0..BATCH {
             let Some(at) = self
-                .find_object(self.index.probe(name.hash), name, true)
+                .find_object(self.index.probe(key.hash), key, true)
                 .and_then(|object| self.first_page(object))
             else {
                 return (removed, true);
             };
             self.remove(cx, at);
         }
-        let left = self.find_object(self.index.probe(name.hash), name, true);
+        let left = self.find_object(self.index.probe(key.hash), key, true);
         (BATCH, left.is_none())
     }
 
@@ -44,13 +44,12 @@ impl<H: Host> Shard<H> {
         if self.ages {
             self.unage(at);
         }
-        let name = self.name_of(at);
-        self.journal.record(cx.host, || name);
+        let handle = self.handle_of(at);
+        self.journal.record(cx.host, handle);
         let place = self.stored(at).place();
         self.unplace(cx, place, at.word());
         let object = self.object_of(at);
-        let Object { oid, pool, .. } = self.objects[object];
-        let hash = cx.key.object(pool, oid);
+        let hash = cx.hasher.object(handle.object());
         let (entry, left) = match at {
             Ref::Solo(_) => (at.entry(), 0),
             Ref::Page(number) => {
@@ -70,7 +69,7 @@ impl<H: Host> Shard<H> {
                 }
                 let supply = &mut self.frames.of(cx.host);
                 self.index
-                    .remove(cx.key.page(hash, index), at.entry(), supply);
+                    .remove(cx.hasher.page(hash, index), at.entry(), supply);
                 self.pages.remove(number, supply);
                 (Known::many(object), self.objects[object].take_page())
             }
@@ -80,7 +79,7 @@ impl<H: Host> Shard<H> {
             self.index.remove(hash, entry, supply);
             self.objects.remove(object, supply);
         }
-        let stored = self.stored_in(pool);
+        let stored = self.stored_in(handle.pool);
         *stored = stored.saturating_sub(1);
         if let Some((from, to)) = self.pages.hole() {
             self.move_page(cx, from, to);

@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::memory::counted::Holders;
 use crate::memory::owned::Owned;
 use crate::memory::supply::{Frames, Shortage};
-use crate::names::POOLS_PER_CLIENT;
+use crate::names::{POOLS_PER_CLIENT, PoolId};
 use crate::shard::Shard;
 use crate::stats::PoolStats;
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -76,10 +76,7 @@ impl<H: Host> Cell<H> {
     fn work<R>(&self, mut shard: Guard<'_, Shard<H>>, work: impl FnOnce(&mut Shard<H>) -> R) -> R {
         let result = work(&mut shard);
         for pool in shard.take_changed() {
-            publish(
-                &self.pages[usize::from(pool) % POOLS_PER_CLIENT],
-                shard.pages_of(pool),
-            );
+            publish(&self.pages[pool.index()], shard.pages_of(pool));
         }
         publish(&self.frames, shard.frames.held() + shard.journal.frames());
         publish(&self.oldest, shard.oldest_stamp().unwrap_or(0));
@@ -93,8 +90,8 @@ impl<H: Host> Cell<H> {
     }
 
     /// Pages of a pool.
-    pub(crate) fn pages(&self, pool: u8) -> u32 {
-        self.pages[usize::from(pool) % POOLS_PER_CLIENT].load(Ordering::Relaxed)
+    pub(crate) fn pages(&self, pool: PoolId) -> u32 {
+        self.pages[pool.index()].load(Ordering::Relaxed)
     }
 
     /// Frames held.
@@ -198,12 +195,12 @@ impl<H: Host> Store<H> {
     }
 
     /// Pages of a pool.
-    pub(crate) fn pages(&self, pool: u8) -> u64 {
+    pub(crate) fn pages(&self, pool: PoolId) -> u64 {
         self.cells().map(|cell| u64::from(cell.pages(pool))).sum()
     }
 
     /// Whether a pool holds no page at all.
-    pub(crate) fn is_empty(&self, pool: u8) -> bool {
+    pub(crate) fn is_empty(&self, pool: PoolId) -> bool {
         self.cells().all(|cell| cell.pages(pool) == 0)
     }
 
@@ -213,7 +210,7 @@ impl<H: Host> Store<H> {
     }
 
     /// What happened to a pool.
-    pub(crate) fn stats(&self, pool: u8) -> PoolStats {
+    pub(crate) fn stats(&self, pool: PoolId) -> PoolStats {
         let mut sum = PoolStats::default();
         for cell in self.cells() {
             cell.with(|shard| sum.merge(shard.stats.of(pool)));
@@ -222,7 +219,7 @@ impl<H: Host> Store<H> {
     }
 
     /// Forgets what happened to a pool's number before.
-    pub(crate) fn reset_stats(&self, pool: u8) {
+    pub(crate) fn reset_stats(&self, pool: PoolId) {
         for cell in self.cells() {
             cell.with(|shard| shard.stats.reset(pool));
         }

@@ -3,10 +3,9 @@
 
 use crate::compress::scratch::Scratch;
 use crate::host::Host;
-use crate::names::ClientId;
+use crate::names::{ClientId, Handle, PoolId};
 use crate::record::Ref;
 use crate::shard::context::Context;
-use crate::shard::journal::Removed;
 use crate::shard::{BATCH, Shard};
 
 /// Records that one call looks at when it searches a shard for pages to remove.
@@ -48,16 +47,16 @@ impl<H: Host> Shard<H> {
         cx: &Context<'_, H>,
         cursor: &mut Cursor,
         scratch: &mut Scratch,
-    ) -> Result<Option<Removed>, More> {
+    ) -> Result<Option<Handle>, More> {
         for _ in 0..SCAN {
             let at = match self.step(cursor) {
                 Step::Page(at) => at,
                 Step::Other => continue,
                 Step::End => return Ok(None),
             };
-            let name = self.name_of(at);
+            let handle = self.handle_of(at);
             if self.read(cx, at, scratch) {
-                return Ok(Some(name));
+                return Ok(Some(handle));
             }
         }
         Err(More)
@@ -70,7 +69,7 @@ impl<H: Host> Shard<H> {
     pub(crate) fn purge(
         &mut self,
         cx: &Context<'_, H>,
-        pool: u8,
+        pool: PoolId,
         client: Option<ClientId>,
         cursor: &mut Cursor,
     ) -> bool {

@@ -87,7 +87,7 @@ impl<'a> Guest<'a> {
     pub fn put(&self, pool: PoolId, oid: u64, index: u32, page: &FrameBytes) -> Result<(), Error> {
         let from = GuestPage::Memory(NonNull::from(page));
         self.engine
-            .put(&self.client, pool, Oid([oid, 0, 0]), index, from)
+            .put(&self.client, pool.page(Oid([oid, 0, 0]), index), from)
     }
 
     pub fn get(
@@ -100,20 +100,20 @@ impl<'a> Guest<'a> {
         let to = GuestPage::Memory(NonNull::from(&mut *page));
         let found = self
             .engine
-            .get(&self.client, pool, Oid([oid, 0, 0]), index, to)?;
+            .get(&self.client, pool.page(Oid([oid, 0, 0]), index), to)?;
         Ok(found.then_some(page))
     }
 
     pub fn flush(&self, pool: PoolId, oid: u64, index: u32) {
         self.engine
-            .flush_page(&self.client, pool, Oid([oid, 0, 0]), index)
+            .flush_page(&self.client, pool.page(Oid([oid, 0, 0]), index))
             .expect("a pool");
     }
 
     pub fn flush_object(&self, pool: PoolId, oid: u64) {
         while self
             .engine
-            .flush_object(&self.client, pool, Oid([oid, 0, 0]))
+            .flush_object(&self.client, pool.object(Oid([oid, 0, 0])))
             == Ok(Progress::More)
         {}
     }

@@ -484,10 +484,10 @@ impl Machine {
         let frame = GuestPage::Memory(NonNull::from(&*self.buffer));
         let (engine, client) = (&self.engine, &guest.client);
         let error = match call.op {
-            Op::Put { .. } | Op::PutBad => engine.put(client, pool, oid, index, frame).err(),
-            Op::Get | Op::GetBad => engine.get(client, pool, oid, index, frame).err(),
-            Op::FlushPage => engine.flush_page(client, pool, oid, index).err(),
-            Op::FlushObject => engine.flush_object(client, pool, oid).err(),
+            Op::Put { .. } | Op::PutBad => engine.put(client, pool.page(oid, index), frame).err(),
+            Op::Get | Op::GetBad => engine.get(client, pool.page(oid, index), frame).err(),
+            Op::FlushPage => engine.flush_page(client, pool.page(oid, index)).err(),
+            Op::FlushObject => engine.flush_object(client, pool.object(oid)).err(),
             _ => engine.pages(client, pool).err(),
         };
         assert_eq!(error, Some(Error::NoPool));
@@ -538,7 +538,7 @@ impl Machine {
             && guest
                 .cap
                 .is_some_and(|cap| self.engine.frames(&guest.client).1 >= cap);
-        let result = self.engine.put(&guest.client, pool, oid, index, frame);
+        let result = self.engine.put(&guest.client, pool.page(oid, index), frame);
         let short = self.host().refusals() > refusals;
         let bad = self.host().bad_copies() > bad;
         self.lossy |= short;
@@ -590,7 +590,7 @@ impl Machine {
             GuestPage::Memory(NonNull::from(&*self.buffer))
         };
         let guest = self.guests[who].as_ref().expect("a guest");
-        let result = self.engine.get(&guest.client, pool, oid, index, frame);
+        let result = self.engine.get(&guest.client, pool.page(oid, index), frame);
         let bad = self.host().bad_copies() > bad_copies;
         let shared = self.is_shared(who, pool);
         let lossy = self.lossy;
@@ -636,7 +636,7 @@ impl Machine {
     fn flush_page(&mut self, who: usize, pool: PoolId, call: Call) {
         let (oid, index, at) = self.place(call);
         let guest = self.guests[who].as_ref().expect("a guest");
-        let result = self.engine.flush_page(&guest.client, pool, oid, index);
+        let result = self.engine.flush_page(&guest.client, pool.page(oid, index));
         assert_eq!(result.is_err(), guest.is_frozen(), "a flush: {result:?}");
         self.model(who, pool).0.version[at] = 0;
     }
@@ -645,7 +645,7 @@ impl Machine {
         let (oid, _, at) = self.place(call);
         let guest = self.guests[who].as_ref().expect("a guest");
         let result = loop {
-            match self.engine.flush_object(&guest.client, pool, oid) {
+            match self.engine.flush_object(&guest.client, pool.object(oid)) {
                 Ok(Progress::More) => {}
                 result => break result,
             }
@@ -919,7 +919,7 @@ impl Machine {
             let frame = GuestPage::Memory(NonNull::from(&*self.buffer));
             let Handle { pool, oid, index } = *handle;
             assert_eq!(
-                copy.get(&twin, pool, oid, index, frame),
+                copy.get(&twin, pool.page(oid, index), frame),
                 Ok(true),
                 "{handle:?} in the copy"
             );

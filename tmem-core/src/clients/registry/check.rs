@@ -103,8 +103,7 @@ impl<H: Host> Registry<H> {
             if slot.state() == State::Free {
                 for number in [EPHEMERAL, PERSISTENT] {
                     assert_eq!(
-                        body.store(number)
-                            .map_or(0, |store| store.pages(id.get() as u8)),
+                        body.store(number).map_or(0, |store| store.pages(id)),
                         0,
                         "pages of pool {} of {:?}, which there isn't",
                         id.get(),

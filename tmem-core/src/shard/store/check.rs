@@ -3,7 +3,7 @@
 
 use super::Store;
 use crate::host::Host;
-use crate::names::POOLS_PER_CLIENT;
+use crate::names::PoolId;
 use crate::shard::check::Holdings;
 use crate::shard::context::Context;
 
@@ -22,11 +22,11 @@ impl<H: Host> Store<H> {
         );
         for cell in self.cells() {
             let held = cell.with(|shard| {
-                for pool in 0..POOLS_PER_CLIENT as u8 {
+                for pool in PoolId::all() {
                     assert_eq!(
                         cell.pages(pool),
                         shard.pages_of(pool),
-                        "pages of pool {pool} published"
+                        "pages of {pool:?} published"
                     );
                 }
                 assert_eq!(
