@@ -18,8 +18,8 @@ use crate::sync::{Lock, rank};
 
 /// What only one CPU at a time may change.
 pub(crate) struct Control {
-    /// How far the purge of a dying pool has come: the shard, and where in it.
-    pub(crate) purges: [(u32, Cursor); POOLS_PER_CLIENT],
+    /// How far the removal of a dying pool has come: the shard, and where in it.
+    pub(crate) removals: [(u32, Cursor); POOLS_PER_CLIENT],
     pub(crate) uuids: [Uuid; POOLS_PER_CLIENT],
     pub(crate) saving: Option<Saving>,
     /// Shared pools that the client may join.
@@ -69,7 +69,7 @@ impl<H: Host> Body<H> {
             slots: [const { AtomicU64::new(0) }; POOLS_PER_CLIENT],
             stores: [const { AtomicPtr::new(core::ptr::null_mut()) }; STORES],
             control: Lock::new(Control {
-                purges: [(0, Cursor::START); POOLS_PER_CLIENT],
+                removals: [(0, Cursor::START); POOLS_PER_CLIENT],
                 uuids: [[0; 2]; POOLS_PER_CLIENT],
                 saving: None,
                 authorised: [None; SHARED_POOLS],

@@ -88,7 +88,7 @@ impl<H: Host> Registry<H> {
     }
 
     /// Gives back the frames of clients that are destroyed and that nobody refers to.
-    pub(crate) fn reap(&mut self, host: &H) {
+    pub(crate) fn remove_dead(&mut self, host: &H) {
         let mut number = 0;
         while number < self.count {
             if !self.members[number]
@@ -110,11 +110,11 @@ impl<H: Host> Registry<H> {
                 Body::destroy(body, host, &mut self.frames);
             }
             for place in &mut self.shared {
-                place.reap(host);
+                place.trim(host);
             }
         }
         while self.members.capacity() - self.count >= MEMBERS as u32 {
-            self.members.shrink(&mut self.frames.of(host));
+            self.members.trim(&mut self.frames.of(host));
         }
     }
 
@@ -165,9 +165,9 @@ impl<H: Host> Registry<H> {
         if pool.users.iter().all(Option::is_none) {
             place.pool = None;
             if let Some(store) = &place.store {
-                store.drain(host, Patience::Waits);
+                store.trim(host, Patience::Waits);
             }
-            place.reap(host);
+            place.trim(host);
         }
     }
 
@@ -222,12 +222,12 @@ impl<H: Host> Registry<H> {
         patience: Patience,
     ) -> Option<u64> {
         let Some(victim) = self.victim(cx.now) else {
-            let drained = self
+            let trimmed = self
                 .bodies()
                 .flat_map(|body| body.all_stores())
-                .map(|store| store.drain(cx.host, patience))
+                .map(|store| store.trim(cx.host, patience))
                 .sum();
-            return (drained > 0).then_some(drained);
+            return (trimmed > 0).then_some(trimmed);
         };
         let mut freed = 0;
         for _ in 0..EVICTIONS {
@@ -237,7 +237,7 @@ impl<H: Host> Registry<H> {
             let step = cell.with_patience(patience, |shard| {
                 let before = shard.frames.held();
                 shard.evict(cx);
-                shard.drain(cx.host);
+                shard.trim_all(cx.host);
                 u64::from(before.saturating_sub(shard.frames.held()))
             });
             let Some(step) = step else {

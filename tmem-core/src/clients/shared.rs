@@ -58,7 +58,7 @@ impl<H: Host> Place<H> {
     }
 
     /// Gives the store back if there is no pool in it and no client holds it.
-    pub(super) fn reap(&mut self, host: &H) {
+    pub(super) fn trim(&mut self, host: &H) {
         if self.pool.is_none()
             && let Some(store) = self.store.take_if(|store| store.is_last())
             && let Some(store) = store.release()

@@ -192,19 +192,19 @@ impl Contents {
             .and_then(|copy| Ref::of(*self.copies[copy].owners().first()?))
     }
 
-    /// Whether packing has become loose.
-    pub(crate) fn is_loose(&self) -> bool {
-        self.pack.is_loose()
+    /// Whether packing leaves much room.
+    pub(crate) fn needs_compaction(&self) -> bool {
+        self.pack.needs_compaction()
     }
 
-    /// One step towards denser packing, if it has become loose. The page that it returns must be given the new place.
-    pub(crate) fn tidy<H: Host>(
+    /// One step towards denser packing, if packing leaves much room. The page that it returns must be given the new place.
+    pub(crate) fn compact<H: Host>(
         &mut self,
         scratch: &mut Scratch,
         supply: &mut Supply<'_, H>,
         place_of: impl FnOnce(Ref) -> Place,
     ) -> Option<(Ref, Place)> {
-        let word = self.pack.loosest(supply)?;
+        let word = self.pack.sparsest(supply)?;
         let owner = copy_of(word);
         let place = match owner {
             Ok(copy) => self.copies[copy].place(),
@@ -215,7 +215,7 @@ impl Contents {
         };
         let packed = scratch.packed_mut(bytes);
         self.pack.load(first, packed, supply);
-        let moved = Place::Packed(self.pack.restore(first, word, packed, supply)?, bytes);
+        let moved = Place::Packed(self.pack.repack(first, word, packed, supply)?, bytes);
         match owner {
             Ok(copy) => self.copies[copy].set_place(moved),
             Err(page) => return page.map(|page| (page, moved)),
@@ -231,8 +231,8 @@ impl Contents {
     }
 
     /// Whether [`Contents::trim`] has more to do.
-    pub(crate) fn is_untrimmed(&self) -> bool {
-        self.pack.is_untrimmed() || self.copies.is_loose()
+    pub(crate) fn needs_trim(&self) -> bool {
+        self.pack.needs_trim() || self.copies.needs_trim()
     }
 
     fn write<H: Host>(

@@ -59,7 +59,7 @@ fn equal_hashes_do_not_make_equal_pages() {
         contents.unplace(place, owner, supply);
     }
     contents.trim(supply);
-    supply.drain();
+    supply.trim();
     assert_eq!(frames.held(), 0);
 }
 
@@ -85,6 +85,6 @@ fn nor_do_equal_hashes_of_packed_bytes() {
         contents.unplace(place, owner, supply);
     }
     contents.trim(supply);
-    supply.drain();
+    supply.trim();
     assert_eq!(frames.held(), 0);
 }

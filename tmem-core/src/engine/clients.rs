@@ -24,7 +24,7 @@ impl<H: Host> Engine<H> {
     ) -> Result<Client<H>, Error> {
         self.making_room(|| {
             let mut registry = self.registry.lock();
-            registry.reap(&self.host);
+            registry.remove_dead(&self.host);
             if let Some(body) = registry.find(id) {
                 return Ok(Client::new(body.hold()));
             }
@@ -63,7 +63,7 @@ impl<H: Host> Engine<H> {
     /// Gives a reference up, and the client's last frames with it if it is destroyed and this was the last one.
     pub fn release(&self, client: Client<H>) {
         drop(client);
-        self.registry.lock().reap(&self.host);
+        self.registry.lock().remove_dead(&self.host);
     }
 
     /// Freezes or thaws a client: a frozen one stores no new pages. One that is being saved does so after that only.

@@ -27,7 +27,7 @@ impl<H: Host> Engine<H> {
                 shard
                     .stats
                     .add(key.object.handle.pool, Count::FlushPageFound);
-                shard.tidy(&cx);
+                shard.compact(&cx);
             }
         });
         unless_frozen(body, ())
@@ -53,7 +53,7 @@ impl<H: Host> Engine<H> {
             }
             let (removed, done) = shard.flush_object(&cx, key);
             for _ in 0..removed {
-                shard.tidy(&cx);
+                shard.compact(&cx);
             }
             if done {
                 shard.stats.add(key.handle.pool, Count::FlushObject);

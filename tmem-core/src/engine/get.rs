@@ -36,7 +36,7 @@ impl<H: Host> Engine<H> {
             shard.stats.add(key.object.handle.pool, Count::Get);
             let found = found.map_err(|BadFrame| Error::BadFrame)?;
             if found && take {
-                shard.tidy(&cx);
+                shard.compact(&cx);
             }
             Ok(found)
         })?;

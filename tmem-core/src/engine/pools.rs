@@ -105,11 +105,11 @@ impl<H: Host> Engine<H> {
         let body = client.body();
         let mut control = body.control.lock();
         let slot = body.slot(pool);
-        let purge = &mut control.purges[pool.index()];
+        let removal = &mut control.removals[pool.index()];
         match slot.state() {
             State::Free => return Err(Error::NoPool),
             State::Live => {
-                *purge = (0, Cursor::START);
+                *removal = (0, Cursor::START);
                 body.set_slot(pool, State::Dying, slot.store());
             }
             State::Dying => {}
@@ -119,9 +119,11 @@ impl<H: Host> Engine<H> {
             let only =
                 (slot.is_shared() && !self.registry.lock().is_last_user(slot)).then_some(body.id);
             let cx = self.context(body);
-            if let Some(cell) = store.cells().nth(purge.0 as usize) {
-                if cell.with(|shard| shard.purge(&cx, slot.number(pool), only, &mut purge.1)) {
-                    *purge = (purge.0 + 1, Cursor::START);
+            if let Some(cell) = store.cells().nth(removal.0 as usize) {
+                if cell
+                    .with(|shard| shard.remove_pool(&cx, slot.number(pool), only, &mut removal.1))
+                {
+                    *removal = (removal.0 + 1, Cursor::START);
                 }
                 return Ok(Progress::More);
             }

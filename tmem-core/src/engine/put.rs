@@ -59,7 +59,7 @@ impl<H: Host> Engine<H> {
         };
         let backoff = body.compress.load(Ordering::Relaxed);
         let backoff = backoff.then_some((&cell.backoff, key.object.hash));
-        cell.expect(|shard| shard.expect(key));
+        cell.prefetch(|shard| shard.prefetch(key));
         self.host
             .with_scratch(|scratch| match scratch.fetch(&self.host, copy, backoff) {
                 Ok(form) => work.run(form, scratch),
@@ -96,7 +96,7 @@ impl<H: Host> Put<'_, H> {
         let mut tries = 0;
         loop {
             let result = cell.with(|shard| {
-                // The pool may have died since: its purge passes this shard after the slot changed.
+                // The pool may have died since: its removal passes this shard after the slot changed.
                 if body.slot(self.pool) != self.slot {
                     return Err(Failure::Gone);
                 }
@@ -153,7 +153,7 @@ impl<H: Host> Put<'_, H> {
     /// Sees to it that trying again makes sense.
     fn make_room(&self, shortage: Shortage) -> bool {
         match shortage {
-            Shortage::Quota => self.store.drain(&self.engine.host, Patience::Waits) > 0,
+            Shortage::Quota => self.store.trim(&self.engine.host, Patience::Waits) > 0,
             Shortage::Memory => self.engine.relinquish(ROOM) > 0,
             Shortage::Full => false,
         }

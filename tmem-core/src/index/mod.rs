@@ -70,7 +70,7 @@ impl Index {
 
     /// Asks the CPU for what an insertion under `hash`, or a removal, needs besides what a lookup does.
     #[inline]
-    pub(crate) fn expect_change(&self, hash: u64) {
+    pub(crate) fn prefetch_change(&self, hash: u64) {
         if let Some(bucket) = self.bucket(hash) {
             prefetch(&raw const bucket.entries);
         }
@@ -136,11 +136,11 @@ impl Index {
     /// Gives every frame back if there is no entry.
     pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
         if self.entries == 0 && !self.directory.is_empty() {
-            self.clear(supply);
+            self.give_all(supply);
         }
     }
 
-    fn clear<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
+    fn give_all<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
         for slot in 0..1usize << self.directory.depth {
             if let Some(bucket) = self.directory.slot(slot) {
                 // SAFETY: by the invariant, a live bucket.

@@ -9,7 +9,7 @@
 //! Vacant records below `len` form a list; a new record takes the latest of them. Vacant ones at the end are cut off and
 //! frames given back as soon as they are empty, and when holes are more than an eighth the owner moves the last record
 //! into one ([`Arena::hole`]): whatever the order of removals, room follows need. A record at the end that can't be moved
-//! may hold up any number of holes, so that what one call cuts off is bounded, and the rest waits ([`Arena::is_loose`]).
+//! may hold up any number of holes, so that what one call cuts off is bounded, and the rest waits ([`Arena::needs_trim`]).
 
 #[cfg(any(test, feature = "sim"))]
 mod check;
@@ -44,7 +44,7 @@ pub(crate) struct Arena<T: Slot, const N: usize> {
     hole: u32,
     holes: u32,
     /// There was more to cut off than one call does.
-    loose: bool,
+    untrimmed: bool,
 }
 
 impl<T: Slot, const N: usize> Arena<T, N> {
@@ -54,7 +54,7 @@ impl<T: Slot, const N: usize> Arena<T, N> {
             len: 0,
             hole: NONE,
             holes: 0,
-            loose: false,
+            untrimmed: false,
         }
     }
 
@@ -131,14 +131,14 @@ impl<T: Slot, const N: usize> Arena<T, N> {
             if !self.has_spare_frame() {
                 break;
             }
-            self.table.shrink(supply);
+            self.table.trim(supply);
         }
-        self.loose = self.ends_in_hole() || self.has_spare_frame();
+        self.untrimmed = self.ends_in_hole() || self.has_spare_frame();
     }
 
     /// Whether [`Arena::trim`] has more to do.
-    pub(crate) fn is_loose(&self) -> bool {
-        self.loose
+    pub(crate) fn needs_trim(&self) -> bool {
+        self.untrimmed
     }
 
     fn ends_in_hole(&self) -> bool {

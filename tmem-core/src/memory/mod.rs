@@ -6,6 +6,12 @@
 //!                 │     └─────► table ─► arena     many small records, by number
 //!                 └─► data frames, by number
 //! ```
+//!
+//! Three words say how frames come back, here and above:
+//!
+//! - *trim*: give back frames that hold nothing;
+//! - *compact*: move what is stored together, so that frames hold nothing;
+//! - *remove*: take away what is stored.
 
 pub(crate) mod arena;
 pub(crate) mod counted;

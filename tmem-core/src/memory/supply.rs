@@ -140,21 +140,21 @@ impl<H: Host> Supply<'_, H> {
             self.frames.spare[usize::from(self.frames.spares) % SPARES] = frame;
             self.frames.spares += 1;
         } else {
-            self.release(frame);
+            self.give_to_host(frame);
         }
     }
 
     /// Gives the spare frames to the host; says how many there were.
-    pub(crate) fn drain(&mut self) -> u32 {
+    pub(crate) fn trim(&mut self) -> u32 {
         let spares = self.frames.spares();
         while self.frames.spares > 0 {
             self.frames.spares -= 1;
-            self.release(self.frames.spare[usize::from(self.frames.spares) % SPARES]);
+            self.give_to_host(self.frames.spare[usize::from(self.frames.spares) % SPARES]);
         }
         spares
     }
 
-    fn release(&mut self, frame: FrameNumber) {
+    fn give_to_host(&mut self, frame: FrameNumber) {
         // SAFETY: the shard held the frame, and its callers drop every mention of it.
         unsafe { self.host.free_data(frame) };
         self.frames.data -= 1;

@@ -148,7 +148,7 @@ impl<T: InFrame, const N: usize> Table<T, N> {
     }
 
     /// Takes the room of the last `N` records away.
-    pub(crate) fn shrink<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
+    pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
         if let Some(last) = self.blocks.checked_sub(1) {
             self.map.drop_last(last as usize, supply);
             self.blocks = last;

@@ -11,23 +11,24 @@ use crate::shard::records::{Page, Stored};
 
 impl<H: Host> Shard<H> {
     /// Gives frames back that hold no data; says how many.
-    pub(crate) fn drain(&mut self, host: &H) -> u32 {
+    pub(crate) fn trim_all(&mut self, host: &H) -> u32 {
         let before = self.frames.held();
-        if self.is_loose() {
+        if self.needs_trim() {
             self.trim(host);
         }
-        self.frames.of(host).drain();
+        self.frames.of(host).trim();
         before.saturating_sub(self.frames.held())
     }
 
-    /// One step towards denser packing, if it has become loose.
-    pub(crate) fn tidy(&mut self, cx: &Context<'_, H>) {
-        if self.contents.is_loose() {
-            cx.host.with_scratch(|scratch| self.tighten(cx, scratch));
+    /// One step towards denser packing, if packing leaves much room.
+    pub(crate) fn compact(&mut self, cx: &Context<'_, H>) {
+        if self.contents.needs_compaction() {
+            cx.host
+                .with_scratch(|scratch| self.compact_with(cx, scratch));
         }
     }
 
-    fn tighten(&mut self, cx: &Context<'_, H>, scratch: &mut Scratch) {
+    fn compact_with(&mut self, cx: &Context<'_, H>, scratch: &mut Scratch) {
         let Self {
             contents,
             frames,
@@ -39,7 +40,7 @@ impl<H: Host> Shard<H> {
             Ref::Page(number) => pages[number].stored.place(),
             Ref::Solo(number) => objects[number].stored().place(),
         };
-        if let Some((at, moved)) = contents.tidy(scratch, &mut frames.of(cx.host), place_of) {
+        if let Some((at, moved)) = contents.compact(scratch, &mut frames.of(cx.host), place_of) {
             self.stored_mut(at).set_place(moved);
         }
     }
@@ -54,18 +55,18 @@ impl<H: Host> Shard<H> {
     }
 
     /// Whether it holds more empty frames than one call gives back.
-    pub(crate) fn is_loose(&self) -> bool {
-        self.objects.is_loose() || self.pages.is_loose() || self.contents.is_untrimmed()
+    pub(crate) fn needs_trim(&self) -> bool {
+        self.objects.needs_trim() || self.pages.needs_trim() || self.contents.needs_trim()
     }
 
     /// Gives the last frames of an empty shard back.
-    pub(crate) fn clear(&mut self, host: &H) {
+    pub(crate) fn close(&mut self, host: &H) {
         debug_assert!(
             self.stored.iter().all(|pages| *pages == 0),
-            "a shard is cleared before its pools are purged"
+            "a shard is closed before its pools are removed"
         );
         self.trim(host);
-        self.drain(host);
+        self.trim_all(host);
         debug_assert_eq!(self.frames.held(), 0, "an empty shard holds frames");
     }
 

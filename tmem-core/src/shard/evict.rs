@@ -13,7 +13,7 @@ impl<H: Host> Shard<H> {
     /// Evicts the oldest page and, if it shares a frame, all that share it. Says how many pages went: none, if there was
     /// something empty to give back.
     pub(crate) fn evict(&mut self, cx: &Context<'_, H>) -> u32 {
-        if self.is_loose() {
+        if self.needs_trim() {
             self.trim(cx.host);
             return 0;
         }

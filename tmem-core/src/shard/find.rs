@@ -19,9 +19,9 @@ impl<H: Host> Shard<H> {
     }
 
     /// Asks the CPU for what a put of that page will read first.
-    pub(crate) fn expect(&self, key: PageKey) {
+    pub(crate) fn prefetch(&self, key: PageKey) {
         self.probe(key);
-        self.index.expect_change(key.hash);
+        self.index.prefetch_change(key.hash);
     }
 
     /// The page, if it is there.

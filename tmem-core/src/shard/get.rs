@@ -21,7 +21,7 @@ impl<H: Host> Shard<H> {
         take: bool,
     ) -> Result<bool, BadFrame> {
         if take {
-            self.index.expect_change(key.hash);
+            self.index.prefetch_change(key.hash);
         }
         let Some(at) = self.find(key) else {
             return Ok(false);

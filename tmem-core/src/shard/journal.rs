@@ -57,7 +57,7 @@ impl<H: Host> Journal<H> {
         self.state = State::Off;
         self.len = 0;
         while self.removed.capacity() > 0 {
-            self.removed.shrink(&mut self.frames.of(host));
+            self.removed.trim(&mut self.frames.of(host));
         }
     }
 

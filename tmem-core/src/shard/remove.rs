@@ -12,9 +12,9 @@ use crate::shard::{BATCH, Shard};
 impl<H: Host> Shard<H> {
     /// Removes a page; says whether it was there.
     pub(crate) fn flush_page(&mut self, cx: &Context<'_, H>, key: PageKey) -> bool {
-        self.index.expect_change(key.hash);
+        self.index.prefetch_change(key.hash);
         let Some(at) = self.find(key) else {
-            if self.is_loose() {
+            if self.needs_trim() {
                 self.trim(cx.host);
             }
             return false;

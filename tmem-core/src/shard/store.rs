@@ -59,7 +59,7 @@ impl<H: Host> Cell<H> {
     }
 
     /// Looks at the shard, in order to ask the CPU for what the next operation will read.
-    pub(crate) fn expect(&self, look: impl FnOnce(&Shard<H>)) {
+    pub(crate) fn prefetch(&self, look: impl FnOnce(&Shard<H>)) {
         look(&self.shard.lock());
     }
 
@@ -81,7 +81,7 @@ impl<H: Host> Cell<H> {
         publish(&self.frames, shard.frames.held() + shard.journal.frames());
         publish(&self.oldest, shard.oldest_stamp().unwrap_or(0));
         let ageing = match shard.oldest_stamp() {
-            _ if shard.is_loose() => LOOSE,
+            _ if shard.needs_trim() => LOOSE,
             Some(_) => AGEING,
             None => 0,
         };
@@ -177,7 +177,7 @@ impl<H: Host> Store<H> {
         let mut frames = core::mem::replace(&mut store.frames, Frames::new(None));
         for cell in &mut store.cells {
             if let Some(cell) = cell.take() {
-                cell.with(|shard| shard.clear(host));
+                cell.with(|shard| shard.close(host));
                 frames.of(host).give_metadata(cell);
             }
         }
@@ -226,9 +226,9 @@ impl<H: Host> Store<H> {
     }
 
     /// Gives spare frames back to the host; says how many.
-    pub(crate) fn drain(&self, host: &H, patience: Patience) -> u64 {
+    pub(crate) fn trim(&self, host: &H, patience: Patience) -> u64 {
         self.cells()
-            .filter_map(|cell| cell.with_patience(patience, |shard| shard.drain(host)))
+            .filter_map(|cell| cell.with_patience(patience, |shard| shard.trim_all(host)))
             .map(u64::from)
             .sum()
     }

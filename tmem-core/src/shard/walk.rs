@@ -11,7 +11,7 @@ use crate::shard::{BATCH, Shard};
 /// Records that one call looks at when it searches a shard for pages to remove.
 const SCAN: u32 = 1024;
 
-/// How far a purge has come in a shard.
+/// How far a removal has come in a shard.
 #[derive(Clone, Copy)]
 pub(crate) struct Cursor {
     pages: u32,
@@ -66,7 +66,7 @@ impl<H: Host> Shard<H> {
     /// downwards. Says whether the shard is through, and has given back what was empty.
     ///
     /// Downwards, because records move down only: none slips past the cursor.
-    pub(crate) fn purge(
+    pub(crate) fn remove_pool(
         &mut self,
         cx: &Context<'_, H>,
         pool: PoolId,
@@ -92,7 +92,7 @@ impl<H: Host> Shard<H> {
         }
         let through = self.pages_of(pool) == 0 || cursor.is_at_end();
         self.trim(cx.host);
-        through && !self.is_loose()
+        through && !self.needs_trim()
     }
 
     /// What the next record below the cursor is: of pages of objects with several first, then of objects.

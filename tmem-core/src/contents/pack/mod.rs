@@ -169,12 +169,12 @@ impl Pack {
 
     /// Whether more than a sixteenth of all room is free.
     #[inline]
-    pub(crate) fn is_loose(&self) -> bool {
+    pub(crate) fn needs_compaction(&self) -> bool {
         self.gaps.free > self.gaps.frames.live() * (GRANULES / 16) + 2 * GRANULES
     }
 
-    /// The owner of a page that should be stored anew with [`Pack::restore`].
-    pub(crate) fn loosest<H: Host>(&self, supply: &mut Supply<'_, H>) -> Option<u32> {
+    /// The owner of a page that should be stored anew with [`Pack::repack`].
+    pub(crate) fn sparsest<H: Host>(&self, supply: &mut Supply<'_, H>) -> Option<u32> {
         self.neighbour(
             self.gaps.head(self.gaps.largest_below(GRANULES + 1)),
             supply,
@@ -182,7 +182,7 @@ impl Pack {
     }
 
     /// Stores a chain's bytes again in the gaps of frames other than its first, if they have room.
-    pub(crate) fn restore<H: Host>(
+    pub(crate) fn repack<H: Host>(
         &mut self,
         first: Fragment,
         owner: u32,
@@ -205,8 +205,8 @@ impl Pack {
     }
 
     /// Whether [`Pack::trim`] has more to do.
-    pub(crate) fn is_untrimmed(&self) -> bool {
-        self.gaps.frames.is_loose()
+    pub(crate) fn needs_trim(&self) -> bool {
+        self.gaps.frames.needs_trim()
     }
 
     fn open<H: Host>(&mut self, supply: &mut Supply<'_, H>) -> Result<u32, Shortage> {

@@ -33,13 +33,13 @@ impl<T: Slot, const N: usize> Arena<T, N> {
         assert_eq!(listed, vacant, "holes in the list, and there");
         if let Some(last) = self.len.checked_sub(1) {
             assert!(
-                self.is_live(last) || self.loose,
+                self.is_live(last) || self.untrimmed,
                 "the last record is a hole"
             );
         }
         let spare = self.table.capacity() - self.len;
         assert!(
-            self.loose || spare < 2 * N as u32 + 2 && (self.len > 0 || spare == 0),
+            self.untrimmed || spare < 2 * N as u32 + 2 && (self.len > 0 || spare == 0),
             "room for {spare} records beyond {}",
             self.len
         );
