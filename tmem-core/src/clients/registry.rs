@@ -26,12 +26,9 @@ struct Member<H: Host>(Option<Counted<Body<H>>>);
 // SAFETY: `None` of a pointer that is never null is all zeroes.
 unsafe impl<H: Host> InFrame for Member<H> {}
 
-/// Members in a frame.
-const MEMBERS: usize = 512;
-
 pub(crate) struct Registry<H: Host> {
     frames: Frames<H>,
-    members: Table<Member<H>, MEMBERS>,
+    members: Table<Member<H>>,
     count: u32,
     shared: [Place<H>; SHARED_POOLS],
     /// What happened to ephemeral and to persistent pools that are gone.
@@ -113,7 +110,7 @@ impl<H: Host> Registry<H> {
                 place.trim(host);
             }
         }
-        while self.members.capacity() - self.count >= MEMBERS as u32 {
+        while self.members.capacity() - self.count >= Table::<Member<H>>::IN_FRAME {
             self.members.trim(&mut self.frames.of(host));
         }
     }

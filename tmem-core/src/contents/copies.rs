@@ -7,7 +7,7 @@
 
 use crate::contents::pack::fragment::Fragment;
 use crate::contents::place::Place;
-use crate::frame::{FRAME_BYTES, FrameNumber};
+use crate::frame::FrameNumber;
 use crate::memory::arena::Slot;
 use crate::memory::owned::InFrame;
 
@@ -30,8 +30,7 @@ pub(super) struct Copy {
 // SAFETY: integers.
 unsafe impl InFrame for Copy {}
 
-pub(super) const COPIES: usize = 64;
-const _: () = assert!(size_of::<Copy>() * COPIES == FRAME_BYTES);
+const _: () = assert!(size_of::<Copy>() == 64);
 
 impl Copy {
     pub(super) const NONE: Self = Self {

@@ -22,7 +22,7 @@ pub(crate) mod place;
 mod tests;
 
 use crate::compress::scratch::Scratch;
-use crate::contents::copies::{COPIES, Copy, OWNERS};
+use crate::contents::copies::{Copy, OWNERS};
 use crate::contents::form::{Form, fill};
 use crate::contents::pack::Pack;
 use crate::contents::place::Place;
@@ -50,7 +50,7 @@ pub(crate) enum Group {
 pub(crate) struct Contents {
     pack: Pack,
     dedup: bool,
-    copies: Arena<Copy, COPIES>,
+    copies: Arena<Copy>,
     /// Copies by the hash of their bytes.
     known: Index,
 }

@@ -37,8 +37,8 @@ pub(crate) const NONE: u32 = u32::MAX;
 const CUT: u32 = 256;
 const SHRINK: u32 = 4;
 
-pub(crate) struct Arena<T: Slot, const N: usize> {
-    table: Table<T, N>,
+pub(crate) struct Arena<T: Slot> {
+    table: Table<T>,
     len: u32,
     /// The vacant record to fill next.
     hole: u32,
@@ -47,7 +47,7 @@ pub(crate) struct Arena<T: Slot, const N: usize> {
     untrimmed: bool,
 }
 
-impl<T: Slot, const N: usize> Arena<T, N> {
+impl<T: Slot> Arena<T> {
     pub(crate) const fn new(sink: T) -> Self {
         Self {
             table: Table::new(sink),
@@ -147,12 +147,17 @@ impl<T: Slot, const N: usize> Arena<T, N> {
 
     fn has_spare_frame(&self) -> bool {
         // One empty frame stays, so that a record that comes and goes at a frame's edge does not take the frame along.
-        self.table.capacity() - self.len >= if self.len == 0 { 1 } else { 2 * N as u32 }
+        self.table.capacity() - self.len
+            >= if self.len == 0 {
+                1
+            } else {
+                2 * Table::<T>::IN_FRAME
+            }
     }
 
     /// If holes are too many: the number of the last record, which should move, and of the hole it should move to.
     pub(crate) fn hole(&self) -> Option<(u32, u32)> {
-        (self.holes > self.len / 8 + N as u32 / 2)
+        (self.holes > self.len / 8 + Table::<T>::IN_FRAME / 2)
             .then(|| self.any_hole())
             .flatten()
     }
@@ -192,7 +197,7 @@ impl<T: Slot, const N: usize> Arena<T, N> {
     }
 }
 
-impl<T: Slot, const N: usize> Index<u32> for Arena<T, N> {
+impl<T: Slot> Index<u32> for Arena<T> {
     type Output = T;
     #[inline]
     fn index(&self, number: u32) -> &T {
@@ -200,7 +205,7 @@ impl<T: Slot, const N: usize> Index<u32> for Arena<T, N> {
     }
 }
 
-impl<T: Slot, const N: usize> IndexMut<u32> for Arena<T, N> {
+impl<T: Slot> IndexMut<u32> for Arena<T> {
     #[inline]
     fn index_mut(&mut self, number: u32) -> &mut T {
         &mut self.table[number]

@@ -2,7 +2,7 @@
 //! A growing array of small records in single frames, addressed by number.
 //!
 //! ```text
-//! Table ── direct[8] ──────────────► block (N records)
+//! Table ── direct[8] ──────────────► block: as many records as fit
 //!      ├── single ──► 512 pointers ─► block
 //!      └── double ──► 512 pointers ─► 512 pointers ─► block
 //! ```
@@ -13,8 +13,11 @@
 #[cfg(any(test, feature = "sim"))]
 mod check;
 
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ops::{Index, IndexMut};
 
+use crate::frame::{FRAME_BYTES, FrameBytes};
 use crate::host::Host;
 use crate::memory::owned::{InFrame, Owned};
 use crate::memory::supply::{Shortage, Supply};
@@ -22,27 +25,60 @@ use crate::memory::supply::{Shortage, Supply};
 const DIRECT: usize = 8;
 const FAN: usize = 512;
 
-struct Block<T, const N: usize>([T; N]);
-// SAFETY: `T: InFrame` makes zeroes valid; the size is checked where a frame is typed.
-unsafe impl<T: InFrame, const N: usize> InFrame for Block<T, N> {}
+/// A frame of records, as many as fit.
+///
+/// # Invariants
+/// The room holds [`Block::RECORDS`] valid records, one after the other from its start.
+#[repr(C)]
+struct Block<T> {
+    room: MaybeUninit<FrameBytes>,
+    holds: PhantomData<T>,
+}
+// SAFETY: `T: InFrame` makes zeroes valid records.
+unsafe impl<T: InFrame> InFrame for Block<T> {}
+
+impl<T: InFrame> Block<T> {
+    const RECORDS: usize = FRAME_BYTES / size_of::<T>();
+    const ALIGNED: () = assert!(align_of::<T>() <= align_of::<FrameBytes>());
+
+    #[inline]
+    fn at(&self, number: usize) -> &T {
+        const { Self::ALIGNED }
+        // SAFETY: by the invariant a valid record, as the number is below their count.
+        unsafe { &*self.room.as_ptr().cast::<T>().add(number % Self::RECORDS) }
+    }
+
+    #[inline]
+    fn at_mut(&mut self, number: usize) -> &mut T {
+        const { Self::ALIGNED }
+        // SAFETY: as in `at`; `&mut self` makes it exclusive.
+        unsafe {
+            &mut *self
+                .room
+                .as_mut_ptr()
+                .cast::<T>()
+                .add(number % Self::RECORDS)
+        }
+    }
+}
 
 struct Directory<E: InFrame>([Option<Owned<E>>; FAN]);
 // SAFETY: `None` of a pointer that is never null is all zeroes.
 unsafe impl<E: InFrame> InFrame for Directory<E> {}
 
-type Leaf<T, const N: usize> = Block<T, N>;
-type Branch<T, const N: usize> = Directory<Leaf<T, N>>;
+type Leaf<T> = Block<T>;
+type Branch<T> = Directory<Leaf<T>>;
 
 /// Where the blocks are.
-struct Map<T: InFrame, const N: usize> {
-    direct: [Option<Owned<Leaf<T, N>>>; DIRECT],
-    single: Option<Owned<Branch<T, N>>>,
-    double: Option<Owned<Directory<Branch<T, N>>>>,
+struct Map<T: InFrame> {
+    direct: [Option<Owned<Leaf<T>>>; DIRECT],
+    single: Option<Owned<Branch<T>>>,
+    double: Option<Owned<Directory<Branch<T>>>>,
 }
 
-impl<T: InFrame, const N: usize> Map<T, N> {
+impl<T: InFrame> Map<T> {
     #[inline]
-    fn block(&self, number: usize) -> Option<&Leaf<T, N>> {
+    fn block(&self, number: usize) -> Option<&Leaf<T>> {
         if number < DIRECT {
             self.direct[number].as_deref()
         } else if number < DIRECT + FAN {
@@ -54,7 +90,7 @@ impl<T: InFrame, const N: usize> Map<T, N> {
     }
 
     #[inline]
-    fn block_mut(&mut self, number: usize) -> Option<&mut Leaf<T, N>> {
+    fn block_mut(&mut self, number: usize) -> Option<&mut Leaf<T>> {
         if number < DIRECT {
             self.direct[number].as_deref_mut()
         } else if number < DIRECT + FAN {
@@ -110,15 +146,18 @@ impl<T: InFrame, const N: usize> Map<T, N> {
     }
 }
 
-/// Records of type `T`, `N` to a frame.
-pub(crate) struct Table<T: InFrame, const N: usize> {
-    map: Map<T, N>,
+/// Records of type `T`.
+pub(crate) struct Table<T: InFrame> {
+    map: Map<T>,
     blocks: u32,
     /// What a number out of range reads and writes: an error in the engine then stays an error of one record.
     sink: T,
 }
 
-impl<T: InFrame, const N: usize> Table<T, N> {
+impl<T: InFrame> Table<T> {
+    /// Records in a frame.
+    pub(crate) const IN_FRAME: u32 = Block::<T>::RECORDS as u32;
+
     pub(crate) const fn new(sink: T) -> Self {
         Self {
             map: Map {
@@ -133,10 +172,10 @@ impl<T: InFrame, const N: usize> Table<T, N> {
 
     /// How many records there is room for.
     pub(crate) fn capacity(&self) -> u32 {
-        self.blocks * N as u32
+        self.blocks * Self::IN_FRAME
     }
 
-    /// Adds room for `N` more records, or changes nothing.
+    /// Adds room for a frame of records, or changes nothing.
     pub(crate) fn grow<H: Host>(&mut self, supply: &mut Supply<'_, H>) -> Result<(), Shortage> {
         let number = self.blocks as usize;
         if let Err(shortage) = self.map.add(number, supply) {
@@ -147,7 +186,7 @@ impl<T: InFrame, const N: usize> Table<T, N> {
         Ok(())
     }
 
-    /// Takes the room of the last `N` records away.
+    /// Takes the last frame of records away.
     pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
         if let Some(last) = self.blocks.checked_sub(1) {
             self.map.drop_last(last as usize, supply);
@@ -172,13 +211,13 @@ fn release<E: InFrame, H: Host>(place: &mut Option<Owned<E>>, supply: &mut Suppl
     }
 }
 
-impl<T: InFrame, const N: usize> Index<u32> for Table<T, N> {
+impl<T: InFrame> Index<u32> for Table<T> {
     type Output = T;
     #[inline]
     fn index(&self, number: u32) -> &T {
         let number = number as usize;
-        if let Some(block) = self.map.block(number / N) {
-            &block.0[number % N]
+        if let Some(block) = self.map.block(number / Block::<T>::RECORDS) {
+            block.at(number)
         } else {
             out_of_range(number);
             &self.sink
@@ -186,12 +225,12 @@ impl<T: InFrame, const N: usize> Index<u32> for Table<T, N> {
     }
 }
 
-impl<T: InFrame, const N: usize> IndexMut<u32> for Table<T, N> {
+impl<T: InFrame> IndexMut<u32> for Table<T> {
     #[inline]
     fn index_mut(&mut self, number: u32) -> &mut T {
         let number = number as usize;
-        if let Some(block) = self.map.block_mut(number / N) {
-            &mut block.0[number % N]
+        if let Some(block) = self.map.block_mut(number / Block::<T>::RECORDS) {
+            block.at_mut(number)
         } else {
             out_of_range(number);
             &mut self.sink

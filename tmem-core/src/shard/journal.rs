@@ -13,14 +13,11 @@ use crate::names::{Handle, Oid, PoolId};
 // SAFETY: integers, and zero is a pool's number.
 unsafe impl InFrame for Handle {}
 
-const IN_FRAME: usize = 128;
-const _: () = assert!(size_of::<Handle>() * IN_FRAME == 4096);
-
 /// A stack of removed pages. Its frames are charged to nobody: the administrator wants it, not the guest, and a guest at
 /// its quota must not spoil its own migration.
 pub(crate) struct Journal<H: Host> {
     frames: Frames<H>,
-    removed: Table<Handle, IN_FRAME>,
+    removed: Table<Handle>,
     len: u32,
     state: State,
 }

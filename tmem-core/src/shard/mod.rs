@@ -33,7 +33,7 @@ use crate::memory::supply::Frames;
 use crate::names::{Handle, POOLS_PER_CLIENT, PoolId};
 use crate::record::Ref;
 use crate::shard::journal::Journal;
-use crate::shard::records::{OBJECTS, Object, PAGES, Page, Stored};
+use crate::shard::records::{Object, Page, Stored};
 use crate::stats::Stats;
 
 /// Pages that one call removes at most.
@@ -42,8 +42,8 @@ pub(crate) const BATCH: u32 = 64;
 pub(crate) struct Shard<H: Host> {
     pub(crate) frames: Frames<H>,
     index: Index,
-    objects: Arena<Object, OBJECTS>,
-    pages: Arena<Page, PAGES>,
+    objects: Arena<Object>,
+    pages: Arena<Page>,
     contents: Contents,
     /// Whether pages age and may be evicted.
     ages: bool,

@@ -101,9 +101,7 @@ pub(crate) struct Page {
 // SAFETY: integers.
 unsafe impl InFrame for Page {}
 
-/// Page records in a frame.
-pub(crate) const PAGES: usize = 102;
-const _: () = assert!(size_of::<Page>() == 40 && PAGES == 4096 / 40);
+const _: () = assert!(size_of::<Page>() == 40);
 
 impl Page {
     pub(crate) const SINK: Self = Self {
@@ -148,9 +146,7 @@ pub(crate) struct Object {
 // SAFETY: integers.
 unsafe impl InFrame for Object {}
 
-/// Object records in a frame.
-pub(crate) const OBJECTS: usize = 73;
-const _: () = assert!(size_of::<Object>() == 56 && OBJECTS == 4096 / 56);
+const _: () = assert!(size_of::<Object>() == 56);
 
 impl Object {
     pub(crate) const SINK: Self = Self {

@@ -41,7 +41,7 @@ impl Slot for Descriptor {
 }
 
 pub(super) struct Gaps {
-    pub(super) frames: Arena<Descriptor, 128>,
+    pub(super) frames: Arena<Descriptor>,
     /// By number of free granules: the first frame of the list, plus one.
     classes: [u32; GRANULES as usize + 1],
     /// Bit `n - 1`: class `n` has a frame.

@@ -2,8 +2,9 @@
 //! An arena's holes are all in its list, and it is no longer than it needs to be.
 
 use super::{Arena, NONE, Slot};
+use crate::memory::table::Table;
 
-impl<T: Slot, const N: usize> Arena<T, N> {
+impl<T: Slot> Arena<T> {
     /// Checks the list of holes and the room at the end; returns how many frames it holds.
     ///
     /// # Panics
@@ -39,7 +40,7 @@ impl<T: Slot, const N: usize> Arena<T, N> {
         }
         let spare = self.table.capacity() - self.len;
         assert!(
-            self.untrimmed || spare < 2 * N as u32 + 2 && (self.len > 0 || spare == 0),
+            self.untrimmed || spare < 2 * Table::<T>::IN_FRAME + 2 && (self.len > 0 || spare == 0),
             "room for {spare} records beyond {}",
             self.len
         );

@@ -3,7 +3,7 @@
 
 use super::{DIRECT, FAN, InFrame, Table};
 
-impl<T: InFrame, const N: usize> Table<T, N> {
+impl<T: InFrame> Table<T> {
     /// Checks the map; returns how many frames it holds.
     ///
     /// # Panics
