@@ -5,12 +5,13 @@
 //! or count that is lost shows where it was lost.
 
 use crate::engine::Engine;
+use crate::eviction::Policy;
 use crate::host::Host;
 use crate::names::ClientId;
 
 pub use crate::clients::registry::check::Census;
 
-impl<H: Host> Engine<H> {
+impl<H: Host, P: Policy> Engine<H, P> {
     /// Walks everything and checks that it fits together. To be called while no other call runs.
     ///
     /// # Panics

@@ -27,6 +27,7 @@ mod clients;
 pub mod compress;
 mod contents;
 mod engine;
+pub mod eviction;
 mod frame;
 mod hash;
 mod host;

@@ -4,24 +4,29 @@
 use crate::index::Entry;
 
 /// A stored page's record: one of its own, or its object's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ref {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PageRef {
+    /// The page's own record, by number.
     Page(u32),
+    /// The record of its object, which has no other page.
     Solo(u32),
 }
 
 const OBJECT: u32 = 1 << 31;
 
-impl Ref {
+impl PageRef {
     /// The non-zero word that stands for it in lists and headers; zero stands for none.
-    pub(crate) fn word(self) -> u32 {
+    #[must_use]
+    pub fn word(self) -> u32 {
         match self {
             Self::Page(number) => (number & !OBJECT) + 1,
             Self::Solo(number) => ((number & !OBJECT) + 1) | OBJECT,
         }
     }
 
-    pub(crate) fn of(word: u32) -> Option<Self> {
+    /// What a word stands for.
+    #[must_use]
+    pub fn of(word: u32) -> Option<Self> {
         let number = (word & !OBJECT).checked_sub(1)?;
         Some(if word & OBJECT == 0 {
             Self::Page(number)
@@ -62,6 +67,6 @@ impl Known {
 
     /// The entry of an object with many pages.
     pub(crate) fn many(object: u32) -> Entry {
-        Entry(Ref::Solo(object).word() | MANY_PAGES)
+        Entry(PageRef::Solo(object).word() | MANY_PAGES)
     }
 }

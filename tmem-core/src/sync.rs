@@ -111,6 +111,14 @@ impl Patience {
     }
 }
 
+/// Writes only what changed: readers keep the cache line, and so does the next operation here.
+#[inline]
+pub(crate) fn publish(to: &atomic::AtomicU32, value: u32) {
+    if to.load(atomic::Ordering::Relaxed) != value {
+        to.store(value, atomic::Ordering::Relaxed);
+    }
+}
+
 #[cfg(not(all(debug_assertions, any(test, feature = "sim"))))]
 mod held {
     /// That a lock is held; nobody asks.

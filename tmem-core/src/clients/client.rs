@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 
 use crate::clients::saving::Saving;
 use crate::clients::slot::{SHARED, STORES, Slot, State};
+use crate::eviction::{Ages, Policy};
 use crate::host::Host;
 use crate::memory::counted::{Counted, Holders};
 use crate::memory::owned::Owned;
@@ -26,7 +27,7 @@ pub(crate) struct Control {
     pub(crate) authorised: [Option<Uuid>; SHARED_POOLS],
 }
 
-pub(crate) struct Body<H: Host> {
+pub(crate) struct Body<H: Host, P: Policy> {
     holders: AtomicU32,
     pub(crate) id: ClientId,
     pub(crate) account: H::Account,
@@ -43,17 +44,17 @@ pub(crate) struct Body<H: Host> {
     pub(crate) cap: AtomicU64,
     slots: [AtomicU64; POOLS_PER_CLIENT],
     /// Each holds a count of its store until the client goes, or is null.
-    stores: [AtomicPtr<Store<H>>; STORES],
+    stores: [AtomicPtr<Store<H, P>>; STORES],
     pub(crate) control: Lock<Control, { rank::CONTROL }>,
 }
 
-impl<H: Host> Holders for Body<H> {
+impl<H: Host, P: Policy> Holders for Body<H, P> {
     fn holders(&self) -> &AtomicU32 {
         &self.holders
     }
 }
 
-impl<H: Host> Body<H> {
+impl<H: Host, P: Policy> Body<H, P> {
     pub(crate) fn new(id: ClientId, account: H::Account, vcpus: u32, compress: bool) -> Self {
         Self {
             holders: AtomicU32::new(0),
@@ -87,14 +88,14 @@ impl<H: Host> Body<H> {
         self.slots[id.index()].store(slot.0, Ordering::Release);
     }
 
-    pub(crate) fn store(&self, number: usize) -> Option<&Store<H>> {
+    pub(crate) fn store(&self, number: usize) -> Option<&Store<H, P>> {
         let store = self.stores.get(number)?.load(Ordering::Acquire);
         // SAFETY: a pointer once set stands for a count that is let go only when `self` is taken apart.
         NonNull::new(store).map(|store| unsafe { store.as_ref() })
     }
 
     /// Lets the client hold a store. The control lock is held, and the place was empty.
-    pub(crate) fn set_store(&self, number: usize, store: Counted<Store<H>>) {
+    pub(crate) fn set_store(&self, number: usize, store: Counted<Store<H, P>>) {
         if let Some(place) = self.stores.get(number) {
             place.store(store.into_raw().as_ptr(), Ordering::Release);
         }
@@ -102,7 +103,7 @@ impl<H: Host> Body<H> {
 
     /// Lets the client hold the store that the registry knows by that number, if it does not yet; says which of the
     /// client's stores it is. The control lock is held.
-    pub(crate) fn hold_shared(&self, number: usize, store: &Counted<Store<H>>) -> usize {
+    pub(crate) fn hold_shared(&self, number: usize, store: &Counted<Store<H, P>>) -> usize {
         let place = SHARED + number;
         if self.store(place).is_none() {
             self.set_store(place, store.hold());
@@ -112,7 +113,7 @@ impl<H: Host> Body<H> {
 
     /// A live pool and the store its pages are in.
     #[inline]
-    pub(crate) fn pool(&self, id: PoolId) -> Result<(Slot, &Store<H>), Error> {
+    pub(crate) fn pool(&self, id: PoolId) -> Result<(Slot, &Store<H, P>), Error> {
         let slot = self.slot(id);
         if slot.state() != State::Live {
             return Err(Error::NoPool);
@@ -124,11 +125,11 @@ impl<H: Host> Body<H> {
 
     /// A store of a shared pool that it uses or used, by the registry's number.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn shared_store(&self, number: usize) -> Option<&Store<H>> {
+    pub(crate) fn shared_store(&self, number: usize) -> Option<&Store<H, P>> {
         self.store(SHARED + number)
     }
 
-    pub(crate) fn all_stores(&self) -> impl Iterator<Item = &Store<H>> {
+    pub(crate) fn all_stores(&self) -> impl Iterator<Item = &Store<H, P>> {
         (0..STORES).filter_map(|number| self.store(number))
     }
 
@@ -165,14 +166,14 @@ impl<H: Host> Body<H> {
 }
 
 /// A reference to a client. The client's state stays while there is one, though its pools may be gone.
-pub struct Client<H: Host>(ManuallyDrop<Counted<Body<H>>>);
+pub struct Client<H: Host, P: Policy = Ages>(ManuallyDrop<Counted<Body<H, P>>>);
 
-impl<H: Host> Client<H> {
-    pub(crate) fn new(body: Counted<Body<H>>) -> Self {
+impl<H: Host, P: Policy> Client<H, P> {
+    pub(crate) fn new(body: Counted<Body<H, P>>) -> Self {
         Self(ManuallyDrop::new(body))
     }
 
-    pub(crate) fn body(&self) -> &Body<H> {
+    pub(crate) fn body(&self) -> &Body<H, P> {
         &self.0
     }
 
@@ -212,13 +213,13 @@ impl<H: Host> Client<H> {
     }
 }
 
-impl<H: Host> Clone for Client<H> {
+impl<H: Host, P: Policy> Clone for Client<H, P> {
     fn clone(&self) -> Self {
         Self::new(self.0.hold())
     }
 }
 
-impl<H: Host> Drop for Client<H> {
+impl<H: Host, P: Policy> Drop for Client<H, P> {
     fn drop(&mut self) {
         // SAFETY: `self` is going away. The registry holds the client too, and gives the frame back.
         unsafe { ManuallyDrop::take(&mut self.0) }.forget();

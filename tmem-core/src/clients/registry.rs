@@ -7,6 +7,7 @@ pub(crate) mod check;
 use crate::clients::client::{Body, Client};
 use crate::clients::shared::{Place, Shared};
 use crate::clients::slot::{EPHEMERAL, Slot};
+use crate::eviction::{Claim, Policy, furthest_above, most_urgent};
 use crate::host::Host;
 use crate::memory::counted::Counted;
 use crate::memory::owned::InFrame;
@@ -14,7 +15,7 @@ use crate::memory::supply::{Frames, Shortage};
 use crate::memory::table::Table;
 use crate::names::{ClientId, PoolId, SHARED_POOLS, Uuid};
 use crate::shard::context::Context;
-use crate::shard::store::{Cell, Store};
+use crate::shard::store::Store;
 use crate::stats::{EngineStats, PoolStats};
 use crate::sync::Patience;
 use crate::sync::atomic::Ordering;
@@ -22,23 +23,23 @@ use crate::sync::atomic::Ordering;
 /// Evictions under one hold of the registry's lock.
 const EVICTIONS: u32 = 32;
 
-struct Member<H: Host>(Option<Counted<Body<H>>>);
+struct Member<H: Host, P: Policy>(Option<Counted<Body<H, P>>>);
 // SAFETY: `None` of a pointer that is never null is all zeroes.
-unsafe impl<H: Host> InFrame for Member<H> {}
+unsafe impl<H: Host, P: Policy> InFrame for Member<H, P> {}
 
-pub(crate) struct Registry<H: Host> {
+pub(crate) struct Registry<H: Host, P: Policy> {
     frames: Frames<H>,
-    members: Table<Member<H>>,
+    members: Table<Member<H, P>>,
     count: u32,
-    shared: [Place<H>; SHARED_POOLS],
+    shared: [Place<H, P>; SHARED_POOLS],
     /// What happened to ephemeral and to persistent pools that are gone.
     past: [PoolStats; 2],
 }
 
 // SAFETY: the registry owns what it points to together with `Client`s, which are `Send` too.
-unsafe impl<H: Host> Send for Registry<H> {}
+unsafe impl<H: Host, P: Policy> Send for Registry<H, P> {}
 
-impl<H: Host> Registry<H> {
+impl<H: Host, P: Policy> Registry<H, P> {
     pub(crate) const fn new() -> Self {
         Self {
             frames: Frames::new(None),
@@ -49,16 +50,16 @@ impl<H: Host> Registry<H> {
         }
     }
 
-    fn bodies(&self) -> impl Iterator<Item = &Counted<Body<H>>> {
+    fn bodies(&self) -> impl Iterator<Item = &Counted<Body<H, P>>> {
         (0..self.count).filter_map(|number| self.members[number].0.as_ref())
     }
 
-    pub(crate) fn find(&self, id: ClientId) -> Option<&Counted<Body<H>>> {
+    pub(crate) fn find(&self, id: ClientId) -> Option<&Counted<Body<H, P>>> {
         self.bodies()
             .find(|body| body.id == id && !body.dead.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn nth(&self, number: u32) -> Option<Client<H>> {
+    pub(crate) fn nth(&self, number: u32) -> Option<Client<H, P>> {
         if number >= self.count {
             return None;
         }
@@ -71,8 +72,8 @@ impl<H: Host> Registry<H> {
     pub(crate) fn add(
         &mut self,
         host: &H,
-        make: impl FnOnce() -> Body<H>,
-    ) -> Result<Client<H>, Shortage> {
+        make: impl FnOnce() -> Body<H, P>,
+    ) -> Result<Client<H, P>, Shortage> {
         let supply = &mut self.frames.of(host);
         if self.count == self.members.capacity() {
             self.members.grow(supply)?;
@@ -110,7 +111,7 @@ impl<H: Host> Registry<H> {
                 place.trim(host);
             }
         }
-        while self.members.capacity() - self.count >= Table::<Member<H>>::IN_FRAME {
+        while self.members.capacity() - self.count >= Table::<Member<H, P>>::IN_FRAME {
             self.members.trim(&mut self.frames.of(host));
         }
     }
@@ -119,7 +120,12 @@ impl<H: Host> Registry<H> {
 
     /// Makes the client a user of a shared pool, which is made if there is none of that name; says which of the client's
     /// stores it is. The client's control lock is held.
-    pub(crate) fn join(&mut self, host: &H, body: &Body<H>, uuid: Uuid) -> Result<usize, Shortage> {
+    pub(crate) fn join(
+        &mut self,
+        host: &H,
+        body: &Body<H, P>,
+        uuid: Uuid,
+    ) -> Result<usize, Shortage> {
         let places = || self.shared.iter();
         let number = places()
             .position(|place| place.pool.as_ref().is_some_and(|pool| pool.uuid == uuid))
@@ -198,11 +204,11 @@ impl<H: Host> Registry<H> {
     }
 
     /// Ephemeral frames that a client answers for: its own, and those of shared pools that it joined first.
-    fn weighed(&self, body: &Body<H>) -> u64 {
+    fn weighed(&self, body: &Body<H, P>) -> u64 {
         self.stores(body).map(Store::frames).sum()
     }
 
-    fn stores<'a>(&'a self, body: &'a Body<H>) -> impl Iterator<Item = &'a Store<H>> {
+    fn stores<'a>(&'a self, body: &'a Body<H, P>) -> impl Iterator<Item = &'a Store<H, P>> {
         let owned = self.shared.iter().filter_map(|place| {
             let first = place.pool.as_ref()?.users.iter().flatten().next()?;
             place.store.as_deref().filter(|_| first.0 == body.id)
@@ -228,7 +234,7 @@ impl<H: Host> Registry<H> {
         };
         let mut freed = 0;
         for _ in 0..EVICTIONS {
-            let Some(cell) = oldest(victim, cx.now) else {
+            let Some((_, cell)) = victim.most_urgent(cx.now) else {
                 break;
             };
             let step = cell.with_patience(patience, |shard| {
@@ -248,39 +254,25 @@ impl<H: Host> Registry<H> {
         Some(freed)
     }
 
-    /// The store to evict from: of the client most above its share by weight, else the one with the oldest page.
-    fn victim(&self, now: u32) -> Option<&Store<H>> {
-        let limited = || self.bodies().filter(|body| body.weight() > 0);
-        let weights: u64 = limited().map(|body| u64::from(body.weight())).sum();
-        let frames: u64 = limited().map(|body| self.weighed(body)).sum();
-        let excess = |body: &Body<H>| {
-            let share = frames * u64::from(body.weight()) / weights.max(1);
-            // A hundredth above is still at its share.
-            self.weighed(body)
-                .checked_sub(share + share / 128 + 1)
-                .map(|over| (over << 16) / share.max(1))
+    /// The store to evict from: of the client furthest above its share by weight, else that with the most urgent page.
+    fn victim(&self, now: u32) -> Option<&Store<H, P>> {
+        let claims = || {
+            self.bodies().map(|body| {
+                let (weight, frames) = (body.weight(), self.weighed(body));
+                (body, Claim { weight, frames })
+            })
         };
-        let fattest = limited()
-            .filter_map(|body| Some((excess(body)?, body)))
-            .max_by_key(|(excess, _)| *excess);
-        let from_fattest = fattest.and_then(|(_, body)| oldest_of(self.stores(body), now));
-        from_fattest.or_else(|| oldest_of(self.bodies().flat_map(|body| self.stores(body)), now))
+        let of_client =
+            furthest_above(claims).and_then(|body| most_urgent_of(self.stores(body), now));
+        of_client.or_else(|| most_urgent_of(self.bodies().flat_map(|body| self.stores(body)), now))
     }
 }
 
-/// The store with the oldest page.
-fn oldest_of<'a, H: Host + 'a>(
-    stores: impl Iterator<Item = &'a Store<H>>,
+/// The store with the most urgent page.
+fn most_urgent_of<'a, H: Host + 'a, P: Policy + 'a>(
+    stores: impl Iterator<Item = &'a Store<H, P>>,
     now: u32,
-) -> Option<&'a Store<H>> {
-    let aged = stores.filter_map(|store| Some((oldest(store, now)?.oldest_age(now)?, store)));
-    aged.max_by_key(|(age, _)| *age).map(|(_, store)| store)
-}
-
-/// The cell with a store's oldest page.
-fn oldest<H: Host>(store: &Store<H>, now: u32) -> Option<&Cell<H>> {
-    let aged = store
-        .cells()
-        .filter_map(|cell| Some((cell.oldest_age(now)?, cell)));
-    aged.max_by_key(|(age, _)| *age).map(|(_, cell)| cell)
+) -> Option<&'a Store<H, P>> {
+    let urgency = |store: &&'a Store<H, P>| store.most_urgent(now).map(|(urgency, _)| urgency);
+    most_urgent(stores, urgency).map(|(_, store)| store)
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Shared pools: which there are, who uses them, and the store of each.
 
+use crate::eviction::Policy;
 use crate::host::Host;
 use crate::memory::counted::Counted;
 use crate::memory::supply::Shortage;
@@ -24,20 +25,20 @@ pub(super) struct Shared {
 /// A client reads its pools without a lock, so it holds a store for good once it has used it: the store outlives its
 /// pools, and serves the next. As all clients number stores alike, and there are no more stores than shared pools may be,
 /// none ever lacks a place for one.
-pub(super) struct Place<H: Host> {
+pub(super) struct Place<H: Host, P: Policy> {
     /// There if a pool is, or if a client still holds it.
-    pub(super) store: Option<Counted<Store<H>>>,
+    pub(super) store: Option<Counted<Store<H, P>>>,
     pub(super) pool: Option<Shared>,
 }
 
-impl<H: Host> Place<H> {
+impl<H: Host, P: Policy> Place<H, P> {
     pub(super) const EMPTY: Self = Self {
         store: None,
         pool: None,
     };
 }
 
-impl<H: Host> Place<H> {
+impl<H: Host, P: Policy> Place<H, P> {
     /// Makes a pool here, unless it is there.
     pub(super) fn open(&mut self, host: &H, uuid: Uuid) -> Result<&mut Self, Shortage> {
         if self.pool.is_some() {

@@ -24,7 +24,7 @@ pub(super) struct Copy {
     /// Bytes of the packed form; zero: raw.
     packed: u32,
     pub(super) count: u32,
-    /// `Ref::word` of each; of a vacant record, the first two are its neighbours.
+    /// `PageRef::word` of each; of a vacant record, the first two are its neighbours.
     owners: [u32; OWNERS],
 }
 // SAFETY: integers.

@@ -31,7 +31,7 @@ use crate::host::Host;
 use crate::index::{Entry, Index};
 use crate::memory::arena::Arena;
 use crate::memory::supply::{Shortage, Supply};
-use crate::record::Ref;
+use crate::record::PageRef;
 
 /// Marks a word in a fragment's header as a copy's number plus one.
 const COPY: u32 = 1 << 30;
@@ -178,7 +178,11 @@ impl Contents {
     }
 
     /// Some page of a group, if any is left.
-    pub(crate) fn member<H: Host>(&self, group: Group, supply: &mut Supply<'_, H>) -> Option<Ref> {
+    pub(crate) fn member<H: Host>(
+        &self,
+        group: Group,
+        supply: &mut Supply<'_, H>,
+    ) -> Option<PageRef> {
         let copy = match group {
             Group::Page => return None,
             Group::Copy(number) => number,
@@ -189,7 +193,7 @@ impl Contents {
         };
         Some(copy)
             .filter(|copy| self.copies.is_live(*copy))
-            .and_then(|copy| Ref::of(*self.copies[copy].owners().first()?))
+            .and_then(|copy| PageRef::of(*self.copies[copy].owners().first()?))
     }
 
     /// Whether packing leaves much room.
@@ -202,8 +206,8 @@ impl Contents {
         &mut self,
         scratch: &mut Scratch,
         supply: &mut Supply<'_, H>,
-        place_of: impl FnOnce(Ref) -> Place,
-    ) -> Option<(Ref, Place)> {
+        place_of: impl FnOnce(PageRef) -> Place,
+    ) -> Option<(PageRef, Place)> {
         let word = self.pack.sparsest(supply)?;
         let owner = copy_of(word);
         let place = match owner {
@@ -271,9 +275,9 @@ impl Contents {
 }
 
 /// The copy, or else the page, that a word in a fragment's header stands for.
-fn copy_of(word: u32) -> Result<u32, Option<Ref>> {
+fn copy_of(word: u32) -> Result<u32, Option<PageRef>> {
     if word & COPY == 0 {
-        Err(Ref::of(word))
+        Err(PageRef::of(word))
     } else {
         Ok((word & !COPY).wrapping_sub(1))
     }

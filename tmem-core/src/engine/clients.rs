@@ -6,11 +6,12 @@ use crate::clients::slot::State;
 use crate::engine::Engine;
 use crate::engine::no_memory;
 use crate::engine::statistics::ClientInfo;
+use crate::eviction::Policy;
 use crate::host::Host;
 use crate::names::{ClientId, Error, PoolId, Progress, Uuid};
 use crate::sync::atomic::Ordering;
 
-impl<H: Host> Engine<H> {
+impl<H: Host, P: Policy> Engine<H, P> {
     /// Finds or makes the client. `account` is whom its persistent frames are charged to; up to `vcpus` calls for it may
     /// run at once without waiting for each other much.
     ///
@@ -21,7 +22,7 @@ impl<H: Host> Engine<H> {
         id: ClientId,
         account: H::Account,
         vcpus: u32,
-    ) -> Result<Client<H>, Error> {
+    ) -> Result<Client<H, P>, Error> {
         self.making_room(|| {
             let mut registry = self.registry.lock();
             registry.remove_dead(&self.host);
@@ -36,7 +37,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// The client with that number, if there is one.
-    pub fn find_client(&self, id: ClientId) -> Option<Client<H>> {
+    pub fn find_client(&self, id: ClientId) -> Option<Client<H, P>> {
         self.registry
             .lock()
             .find(id)
@@ -44,7 +45,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Takes all pools of the client away, and lets no new ones be made.
-    pub fn destroy_client(&self, client: &Client<H>) -> Progress {
+    pub fn destroy_client(&self, client: &Client<H, P>) -> Progress {
         let body = client.body();
         let mut control = body.control.lock();
         body.dead.store(true, Ordering::Relaxed);
@@ -61,23 +62,23 @@ impl<H: Host> Engine<H> {
     }
 
     /// Gives a reference up, and the client's last frames with it if it is destroyed and this was the last one.
-    pub fn release(&self, client: Client<H>) {
+    pub fn release(&self, client: Client<H, P>) {
         drop(client);
         self.registry.lock().remove_dead(&self.host);
     }
 
     /// Freezes or thaws a client: a frozen one stores no new pages. One that is being saved does so after that only.
-    pub fn set_frozen(&self, client: &Client<H>, frozen: bool) {
+    pub fn set_frozen(&self, client: &Client<H, P>, frozen: bool) {
         client.body().frozen.store(frozen, Ordering::Relaxed);
     }
 
     /// Sets a client's share of ephemeral memory, relative to other clients' weights. 0 sets no limit.
-    pub fn set_weight(&self, client: &Client<H>, weight: u32) {
+    pub fn set_weight(&self, client: &Client<H, P>, weight: u32) {
         client.body().weight.store(weight, Ordering::Relaxed);
     }
 
     /// Switches the compression of a client's new pages.
-    pub fn set_compress(&self, client: &Client<H>, compress: bool) {
+    pub fn set_compress(&self, client: &Client<H, P>, compress: bool) {
         client.body().compress.store(compress, Ordering::Relaxed);
     }
 
@@ -85,7 +86,7 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// `TooManyPools` if the client may join 16 pools already.
-    pub fn authorise(&self, client: &Client<H>, uuid: Uuid, allow: bool) -> Result<(), Error> {
+    pub fn authorise(&self, client: &Client<H, P>, uuid: Uuid, allow: bool) -> Result<(), Error> {
         let mut control = client.body().control.lock();
         let known = control
             .authorised
@@ -109,7 +110,7 @@ impl<H: Host> Engine<H> {
 
     /// Sets the most frames that a client's persistent pages may take, metadata included; `None`: what the host allows. Pages
     /// above a new cap stay; no new ones come.
-    pub fn set_cap(&self, client: &Client<H>, frames: Option<u64>) {
+    pub fn set_cap(&self, client: &Client<H, P>, frames: Option<u64>) {
         client
             .body()
             .cap
@@ -117,7 +118,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// What is set for a client.
-    pub fn client_info(&self, client: &Client<H>) -> ClientInfo {
+    pub fn client_info(&self, client: &Client<H, P>) -> ClientInfo {
         let body = client.body();
         let cap = body.cap.load(Ordering::Relaxed);
         ClientInfo {
@@ -133,7 +134,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Does something with each client that lives. Clients that come or go meanwhile may be left out.
-    pub fn for_each_client(&self, mut work: impl FnMut(&Client<H>)) {
+    pub fn for_each_client(&self, mut work: impl FnMut(&Client<H, P>)) {
         self.for_each_known(|client| {
             if !client.body().dead.load(Ordering::Relaxed) {
                 work(client);
@@ -142,7 +143,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// The same, with those that are being destroyed.
-    pub(super) fn for_each_known(&self, mut work: impl FnMut(&Client<H>)) {
+    pub(super) fn for_each_known(&self, mut work: impl FnMut(&Client<H, P>)) {
         let mut number = 0;
         loop {
             let client = self.registry.lock().nth(number);

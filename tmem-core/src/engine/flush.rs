@@ -3,16 +3,17 @@
 
 use crate::clients::client::{Body, Client};
 use crate::engine::Engine;
+use crate::eviction::Policy;
 use crate::host::Host;
 use crate::names::{Error, Handle, ObjectHandle, Progress};
 use crate::stats::Count;
 
-impl<H: Host> Engine<H> {
+impl<H: Host, P: Policy> Engine<H, P> {
     /// Removes a page; it need not be there.
     ///
     /// # Errors
     /// `NoPool`; `Frozen`, though the page is removed.
-    pub fn flush_page(&self, client: &Client<H>, handle: Handle) -> Result<(), Error> {
+    pub fn flush_page(&self, client: &Client<H, P>, handle: Handle) -> Result<(), Error> {
         let body = client.body();
         let (slot, store) = body.pool(handle.pool)?;
         let key = self.page_key(slot, handle);
@@ -39,7 +40,7 @@ impl<H: Host> Engine<H> {
     /// `NoPool`; `Frozen`, though the pages are removed.
     pub fn flush_object(
         &self,
-        client: &Client<H>,
+        client: &Client<H, P>,
         handle: ObjectHandle,
     ) -> Result<Progress, Error> {
         let body = client.body();
@@ -70,7 +71,7 @@ impl<H: Host> Engine<H> {
     }
 }
 
-fn unless_frozen<H: Host, T>(body: &Body<H>, value: T) -> Result<T, Error> {
+fn unless_frozen<H: Host, P: Policy, T>(body: &Body<H, P>, value: T) -> Result<T, Error> {
     if body.is_frozen() {
         Err(Error::Frozen)
     } else {

@@ -4,12 +4,13 @@
 use crate::clients::client::Client;
 use crate::clients::slot::EPHEMERAL;
 use crate::engine::Engine;
+use crate::eviction::Policy;
 use crate::frame::BadFrame;
 use crate::host::Host;
 use crate::names::{Error, Handle};
 use crate::stats::Count;
 
-impl<H: Host> Engine<H> {
+impl<H: Host, P: Policy> Engine<H, P> {
     /// Copies the page with that handle to the guest's page and says whether it was there. A private ephemeral page is
     /// removed by that; others stay.
     ///
@@ -17,7 +18,7 @@ impl<H: Host> Engine<H> {
     /// `NoPool`; `EmptyPool` on a miss in a pool without any page; `BadFrame`, and the page stays.
     pub fn get(
         &self,
-        client: &Client<H>,
+        client: &Client<H, P>,
         handle: Handle,
         to: H::GuestFrame,
     ) -> Result<bool, Error> {

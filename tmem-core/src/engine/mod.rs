@@ -17,6 +17,7 @@ use core::mem::MaybeUninit;
 use crate::clients::client::Body;
 use crate::clients::registry::Registry;
 use crate::clients::slot::Slot;
+use crate::eviction::{Ages, Policy, ticks};
 use crate::hash::{Hasher, ObjectKey, PageKey};
 use crate::host::Host;
 use crate::memory::supply::Shortage;
@@ -33,22 +34,26 @@ pub struct Config {
     pub dedup: bool,
 }
 
-/// Nanoseconds, as a power of two, in a tick of the pages' age. The 32-bit count goes round after 78 hours; a page older
-/// than that may be taken for a younger one.
-const TICK: u32 = 16;
-
 /// The store: all clients, their pools, and the host it runs on.
-pub struct Engine<H: Host> {
+pub struct Engine<H: Host, P: Policy = Ages> {
     host: H,
     hasher: Hasher,
     config: Config,
-    pub(crate) registry: Lock<Registry<H>, { rank::REGISTRY }>,
+    pub(crate) registry: Lock<Registry<H, P>, { rank::REGISTRY }>,
 }
 
 impl<H: Host> Engine<H> {
-    /// An empty store.
+    /// An empty store, whose oldest pages go first.
     #[must_use]
     pub fn new(host: H, config: Config) -> Self {
+        Self::with_policy(host, config)
+    }
+}
+
+impl<H: Host, P: Policy> Engine<H, P> {
+    /// An empty store with any policy of eviction.
+    #[must_use]
+    pub fn with_policy(host: H, config: Config) -> Self {
         let mut engine = MaybeUninit::uninit();
         // SAFETY: room for an engine, which `init` fills.
         unsafe {
@@ -77,7 +82,7 @@ impl<H: Host> Engine<H> {
         &self.host
     }
 
-    pub(crate) fn context(&self, body: &Body<H>) -> Context<'_, H> {
+    pub(crate) fn context(&self, body: &Body<H, P>) -> Context<'_, H> {
         self.context_for(body.id)
     }
 
@@ -85,7 +90,7 @@ impl<H: Host> Engine<H> {
         Context {
             host: &self.host,
             hasher: self.hasher,
-            now: (self.host.now() >> TICK) as u32,
+            now: ticks(self.host.now()),
             client,
         }
     }

@@ -5,6 +5,7 @@ use crate::clients::client::{Body, Client};
 use crate::clients::slot::{EPHEMERAL, PERSISTENT, State};
 use crate::engine::Engine;
 use crate::engine::no_memory;
+use crate::eviction::Policy;
 use crate::host::Host;
 use crate::memory::counted::Counted;
 use crate::memory::supply::Shortage;
@@ -13,12 +14,12 @@ use crate::shard::store::Store;
 use crate::shard::walk::Cursor;
 use crate::sync::atomic::Ordering;
 
-impl<H: Host> Engine<H> {
+impl<H: Host, P: Policy> Engine<H, P> {
     /// Makes a pool.
     ///
     /// # Errors
     /// `TooManyPools`; `NoMemory` if there is no frame for the store's first structures; `NoPool` if the client is dead.
-    pub fn new_pool(&self, client: &Client<H>, kind: PoolKind) -> Result<PoolId, Error> {
+    pub fn new_pool(&self, client: &Client<H, P>, kind: PoolKind) -> Result<PoolId, Error> {
         self.make_pool(client, kind, None)
     }
 
@@ -28,7 +29,7 @@ impl<H: Host> Engine<H> {
     /// As [`Engine::new_pool`]; `TooManyPools` if the number is taken.
     pub fn restore_pool(
         &self,
-        client: &Client<H>,
+        client: &Client<H, P>,
         pool: PoolId,
         kind: PoolKind,
     ) -> Result<(), Error> {
@@ -37,7 +38,7 @@ impl<H: Host> Engine<H> {
 
     fn make_pool(
         &self,
-        client: &Client<H>,
+        client: &Client<H, P>,
         kind: PoolKind,
         wanted: Option<PoolId>,
     ) -> Result<PoolId, Error> {
@@ -77,7 +78,7 @@ impl<H: Host> Engine<H> {
         Ok(id)
     }
 
-    fn private_store(&self, body: &Body<H>, number: usize) -> Result<usize, Error> {
+    fn private_store(&self, body: &Body<H, P>, number: usize) -> Result<usize, Error> {
         if body.store(number).is_none() {
             let account = (number == PERSISTENT).then_some(body.account);
             let store = self
@@ -92,7 +93,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Whether the client has that pool.
-    pub fn has_pool(&self, client: &Client<H>, pool: PoolId) -> bool {
+    pub fn has_pool(&self, client: &Client<H, P>, pool: PoolId) -> bool {
         client.body().pool(pool).is_ok()
     }
 
@@ -101,7 +102,7 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// `NoPool` if there is none.
-    pub fn destroy_pool(&self, client: &Client<H>, pool: PoolId) -> Result<Progress, Error> {
+    pub fn destroy_pool(&self, client: &Client<H, P>, pool: PoolId) -> Result<Progress, Error> {
         let body = client.body();
         let mut control = body.control.lock();
         let slot = body.slot(pool);

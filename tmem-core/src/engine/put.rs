@@ -7,6 +7,7 @@ use crate::compress::scratch::Scratch;
 use crate::contents::form::Form;
 use crate::engine::Engine;
 use crate::engine::reclaim::ROOM;
+use crate::eviction::Policy;
 use crate::frame::{BadFrame, FrameBytes};
 use crate::hash::PageKey;
 use crate::host::Host;
@@ -21,14 +22,14 @@ use crate::sync::atomic::Ordering;
 /// Times that a put makes room before it gives up.
 const TRIES: u32 = 8;
 
-impl<H: Host> Engine<H> {
+impl<H: Host, P: Policy> Engine<H, P> {
     /// Stores the guest's page under that handle, in place of any earlier version.
     ///
     /// # Errors
     /// `NoPool`, `Frozen`, `NoMemory`, `NoSpace`, `BadFrame`. Whatever the error, no later get returns a stale version.
     pub fn put(
         &self,
-        client: &Client<H>,
+        client: &Client<H, P>,
         handle: Handle,
         from: H::GuestFrame,
     ) -> Result<(), Error> {
@@ -38,7 +39,7 @@ impl<H: Host> Engine<H> {
     /// Stores the page that `copy` fetches; `forced` even if the client is frozen or at its cap.
     pub(crate) fn store_page(
         &self,
-        client: &Client<H>,
+        client: &Client<H, P>,
         handle: Handle,
         forced: bool,
         copy: impl FnOnce(&mut FrameBytes) -> Result<(), BadFrame>,
@@ -69,18 +70,18 @@ impl<H: Host> Engine<H> {
 }
 
 /// A put under way.
-struct Put<'a, H: Host> {
-    engine: &'a Engine<H>,
-    body: &'a Body<H>,
+struct Put<'a, H: Host, P: Policy> {
+    engine: &'a Engine<H, P>,
+    body: &'a Body<H, P>,
     pool: PoolId,
     slot: Slot,
-    store: &'a Store<H>,
-    cell: &'a Cell<H>,
+    store: &'a Store<H, P>,
+    cell: &'a Cell<H, P>,
     key: PageKey,
     forced: bool,
 }
 
-impl<H: Host> Put<'_, H> {
+impl<H: Host, P: Policy> Put<'_, H, P> {
     /// Stores the page that `scratch` has fetched.
     fn run(&self, form: Form, scratch: &mut Scratch) -> Result<(), Error> {
         let Self {

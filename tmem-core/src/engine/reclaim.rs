@@ -2,6 +2,7 @@
 //! Giving memory back.
 
 use crate::engine::Engine;
+use crate::eviction::Policy;
 use crate::host::Host;
 use crate::memory::supply::Shortage;
 use crate::names::ClientId;
@@ -10,7 +11,7 @@ use crate::sync::Patience;
 /// Frames that a put makes room for at once, so that its next ones need not.
 pub(super) const ROOM: u64 = 8;
 
-impl<H: Host> Engine<H> {
+impl<H: Host, P: Policy> Engine<H, P> {
     /// Makes something, and evicts for it as long as memory is all that it lacks.
     pub(super) fn making_room<T>(
         &self,

@@ -9,6 +9,7 @@ use crate::clients::client::{Body, Client};
 use crate::clients::saving::Saving;
 use crate::clients::slot::PERSISTENT;
 use crate::engine::Engine;
+use crate::eviction::Policy;
 use crate::frame::{BadFrame, FrameBytes};
 use crate::host::Host;
 use crate::names::{Error, Handle, SaveError};
@@ -17,13 +18,13 @@ use crate::shard::store::Store;
 use crate::shard::walk::Cursor;
 use crate::sync::atomic::Ordering;
 
-impl<H: Host> Engine<H> {
+impl<H: Host, P: Policy> Engine<H, P> {
     /// Begins to save a client, which stores no new pages until the end. `live`: it goes on running, and pages that go are
     /// recorded.
     ///
     /// # Errors
     /// `Busy`.
-    pub fn save_begin(&self, client: &Client<H>, live: bool) -> Result<(), SaveError> {
+    pub fn save_begin(&self, client: &Client<H, P>, live: bool) -> Result<(), SaveError> {
         let body = client.body();
         let mut control = body.control.lock();
         if control.saving.is_some() {
@@ -51,7 +52,7 @@ impl<H: Host> Engine<H> {
     /// `NotSaving`.
     pub fn save_next_page<R>(
         &self,
-        client: &Client<H>,
+        client: &Client<H, P>,
         take: impl FnOnce(Handle, &FrameBytes) -> R,
     ) -> Result<Option<R>, SaveError> {
         let body = client.body();
@@ -81,7 +82,10 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// `NotSaving`, `Torn`.
-    pub fn save_next_invalidated(&self, client: &Client<H>) -> Result<Option<Handle>, SaveError> {
+    pub fn save_next_invalidated(
+        &self,
+        client: &Client<H, P>,
+    ) -> Result<Option<Handle>, SaveError> {
         let body = client.body();
         let control = body.control.lock();
         if control.saving.is_none() {
@@ -102,7 +106,7 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// `NotSaving`.
-    pub fn save_end(&self, client: &Client<H>) -> Result<(), SaveError> {
+    pub fn save_end(&self, client: &Client<H, P>) -> Result<(), SaveError> {
         let mut control = client.body().control.lock();
         control.saving.take().ok_or(SaveError::NotSaving)?;
         self.stop_saving(client.body());
@@ -110,7 +114,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Drops what a save has recorded. The control lock is held.
-    pub(crate) fn stop_saving(&self, body: &Body<H>) {
+    pub(crate) fn stop_saving(&self, body: &Body<H, P>) {
         body.saving.store(false, Ordering::Relaxed);
         for cell in body.store(PERSISTENT).into_iter().flat_map(Store::cells) {
             cell.with(|shard| shard.journal.stop(self.host()));
@@ -123,7 +127,7 @@ impl<H: Host> Engine<H> {
     /// As [`Engine::put`].
     pub fn restore_page(
         &self,
-        client: &Client<H>,
+        client: &Client<H, P>,
         handle: Handle,
         copy: impl FnOnce(&mut FrameBytes) -> Result<(), BadFrame>,
     ) -> Result<(), Error> {
@@ -134,7 +138,7 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// `NoPool`.
-    pub fn restore_flush(&self, client: &Client<H>, handle: Handle) -> Result<(), Error> {
+    pub fn restore_flush(&self, client: &Client<H, P>, handle: Handle) -> Result<(), Error> {
         match self.flush_page(client, handle) {
             Err(Error::Frozen) => Ok(()),
             result => result,

@@ -4,6 +4,7 @@
 use crate::clients::client::Client;
 use crate::clients::slot::{EPHEMERAL, PERSISTENT, State};
 use crate::engine::Engine;
+use crate::eviction::Policy;
 use crate::host::Host;
 use crate::names::{Error, PoolId, PoolKind};
 use crate::shard::store::Store;
@@ -36,11 +37,11 @@ pub struct PoolInfo {
     pub pages: u64,
 }
 
-impl<H: Host> Engine<H> {
+impl<H: Host, P: Policy> Engine<H, P> {
     /// A client's live pools.
     pub fn pools<'a>(
         &'a self,
-        client: &'a Client<H>,
+        client: &'a Client<H, P>,
     ) -> impl Iterator<Item = (PoolId, PoolInfo)> + 'a {
         PoolId::all().filter_map(move |id| {
             let body = client.body();
@@ -91,7 +92,7 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// `NoPool`.
-    pub fn pool_stats(&self, client: &Client<H>, pool: PoolId) -> Result<PoolStats, Error> {
+    pub fn pool_stats(&self, client: &Client<H, P>, pool: PoolId) -> Result<PoolStats, Error> {
         let (slot, store) = client.body().pool(pool)?;
         Ok(store.stats(slot.number(pool)))
     }
@@ -100,13 +101,13 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// `NoPool`.
-    pub fn pages(&self, client: &Client<H>, pool: PoolId) -> Result<u64, Error> {
+    pub fn pages(&self, client: &Client<H, P>, pool: PoolId) -> Result<u64, Error> {
         let (slot, store) = client.body().pool(pool)?;
         Ok(store.pages(slot.number(pool)))
     }
 
     /// Frames that a client's pages take, ephemeral and persistent, metadata included; shared pools not.
-    pub fn frames(&self, client: &Client<H>) -> (u64, u64) {
+    pub fn frames(&self, client: &Client<H, P>) -> (u64, u64) {
         let frames = |number| client.body().store(number).map_or(0, Store::frames);
         (frames(EPHEMERAL), frames(PERSISTENT))
     }

@@ -2,7 +2,7 @@
 //! Metadata frames with a type and one owner.
 
 use core::marker::PhantomData;
-use core::mem::size_of;
+use core::mem::{MaybeUninit, size_of};
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 
@@ -12,7 +12,7 @@ use crate::frame::{FRAME_BYTES, FrameBytes};
 ///
 /// # Safety
 /// A value of all zero bytes is valid.
-pub(crate) unsafe trait InFrame {}
+pub unsafe trait InFrame {}
 
 /// A metadata frame holding a `T`, owned: not `Copy`, given back only through [`Supply::give_metadata`].
 ///
@@ -28,6 +28,12 @@ pub(crate) struct Owned<T> {
 unsafe impl<T: Send> Send for Owned<T> {}
 // SAFETY: sharing an `Owned` shares `&T` and nothing more.
 unsafe impl<T: Sync> Sync for Owned<T> {}
+
+/// The value of a zeroed frame.
+pub(crate) const fn zeroed<T: InFrame>() -> T {
+    // SAFETY: all zeroes is a valid `T`.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
 
 impl<T> Owned<T> {
     const FITS: () = assert!(

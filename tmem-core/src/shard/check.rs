@@ -4,9 +4,10 @@
 use std::vec;
 use std::vec::Vec;
 
+use crate::eviction::Policy;
 use crate::host::Host;
 use crate::memory::arena::NONE;
-use crate::record::Ref;
+use crate::record::PageRef;
 
 use super::Shard;
 use super::context::Context;
@@ -20,32 +21,33 @@ pub(crate) struct Holdings {
     pub(crate) frames: u64,
     /// Frames of journals, which are charged to nobody.
     pub(crate) journals: u64,
-    /// Neighbours by age of which the newer bears the older stamp.
+    /// Neighbours that are out of their policy's order.
     pub(crate) inversions: u64,
 }
 
-impl<H: Host> Shard<H> {
+impl<H: Host, P: Policy> Shard<H, P> {
     /// Checks the whole shard.
     ///
     /// # Panics
     /// If something does not hold.
     pub(crate) fn check(&mut self, cx: &Context<'_, H>) -> Holdings {
         let pages = self.check_objects(cx);
-        let inversions = self.check_ages(&pages);
+        let policy = self.policy.as_ref();
+        let inversions = policy.map_or(0, |policy| policy.check(&self.records, &pages));
         self.check_counts(&pages);
         let (entries, index) = self.index.check();
-        let records = self.objects.live() + self.pages.live();
+        let records = self.records.objects.live() + self.records.pages.live();
         assert_eq!(entries, records, "index entries, and records");
         let places: Vec<_> = pages
             .iter()
-            .map(|at| (at.word(), self.stored(*at).place()))
+            .map(|at| (at.word(), self.records.stored(*at).place()))
             .collect();
         let (metadata, data) = self.contents.check(&places, &mut self.frames.of(cx.host));
-        let tables = self.objects.check() + self.pages.check();
+        let tables = self.records.objects.check() + self.records.pages.check();
         self.frames
             .check(tables + index + metadata, data + self.frames.spares());
         Holdings {
-            objects: self.objects.live().into(),
+            objects: self.records.objects.live().into(),
             pages: pages.len() as u64,
             frames: self.frames.held().into(),
             journals: self.journal.check().into(),
@@ -54,10 +56,10 @@ impl<H: Host> Shard<H> {
     }
 
     /// Looks every object and page up by its name; returns all pages.
-    fn check_objects(&self, cx: &Context<'_, H>) -> Vec<Ref> {
+    fn check_objects(&self, cx: &Context<'_, H>) -> Vec<PageRef> {
         let mut pages = Vec::new();
-        for number in self.objects.numbers() {
-            let object = &self.objects[number];
+        for number in self.records.objects.numbers() {
+            let object = &self.records.objects[number];
             let key = cx.hasher.object_key(object.handle());
             let page_key = |index| PageKey {
                 object: key,
@@ -74,86 +76,56 @@ impl<H: Host> Shard<H> {
             if let Some(index) = object.solo_index() {
                 assert_eq!(
                     self.find(page_key(index)),
-                    Some(Ref::Solo(number)),
+                    Some(PageRef::Solo(number)),
                     "what a lookup of object {number}'s only page finds"
                 );
-                pages.push(Ref::Solo(number));
+                pages.push(PageRef::Solo(number));
                 continue;
             }
             let before = pages.len();
             let (mut previous, mut at) = (NONE, object.first().unwrap_or(NONE));
             while at != NONE {
                 assert!(
-                    self.pages.is_live(at),
+                    self.records.pages.is_live(at),
                     "object {number} lists page {at}, which there isn't"
                 );
-                let page = &self.pages[at];
+                let page = &self.records.pages[at];
                 assert_eq!(page.object, number, "object of page {at}");
                 assert_eq!(page.previous, previous, "the page before page {at}");
                 assert_eq!(
                     self.find(page_key(page.index)),
-                    Some(Ref::Page(at)),
+                    Some(PageRef::Page(at)),
                     "what a lookup of page {at} (index {}) finds",
                     page.index
                 );
-                pages.push(Ref::Page(at));
+                pages.push(PageRef::Page(at));
                 assert!(
-                    pages.len() - before <= self.pages.live() as usize,
+                    pages.len() - before <= self.records.pages.live() as usize,
                     "the page list of object {number} is a circle"
                 );
                 (previous, at) = (at, page.next);
             }
-            let count = (pages.len() - before) as u32;
-            // The head of a list keeps its length where a solo page has its neighbour.
-            assert_eq!(object.stored().older, count, "pages of object {number}");
+            let count = (pages.len() - before) as u64;
+            assert_eq!(object.pages(), count, "pages of object {number}");
             assert_ne!(count, 0, "object {number} has no page");
         }
-        let listed = pages.iter().filter(|at| matches!(at, Ref::Page(_))).count();
+        let listed = pages
+            .iter()
+            .filter(|at| matches!(at, PageRef::Page(_)))
+            .count();
         assert_eq!(
             listed,
-            self.pages.live() as usize,
+            self.records.pages.live() as usize,
             "pages in objects' lists, and page records"
         );
         pages
     }
 
-    /// Walks the list by age; counts where stamps run backwards, as they may by a little when several CPUs put at once.
-    fn check_ages(&self, pages: &[Ref]) -> u64 {
-        if !self.ages {
-            assert_eq!((self.oldest, self.newest), (0, 0), "ends of no list by age");
-            return 0;
-        }
-        let mut inversions = 0;
-        let mut count = 0;
-        let (mut older, mut word) = (0, self.oldest);
-        let mut stamp = None;
-        while let Some(at) = Ref::of(word) {
-            let live = match at {
-                Ref::Page(number) => self.pages.is_live(number),
-                Ref::Solo(number) => {
-                    self.objects.is_live(number) && self.objects[number].solo_index().is_some()
-                }
-            };
-            assert!(live, "the list by age has {at:?}, which there isn't");
-            let stored = self.stored(at);
-            assert_eq!(stored.older, older, "the page older than {at:?}");
-            let age = |before: u32| stored.stamp.wrapping_sub(before).cast_signed();
-            inversions += u64::from(stamp.is_some_and(|before| age(before) < 0));
-            stamp = Some(stored.stamp);
-            (older, word) = (word, stored.newer);
-            count += 1;
-            assert!(count <= pages.len(), "the list by age is a circle");
-        }
-        assert_eq!(self.newest, older, "the newest page");
-        assert_eq!(count, pages.len(), "pages in the list by age, and in all");
-        inversions
-    }
-
-    fn check_counts(&self, pages: &[Ref]) {
-        let mut counts = vec![0; self.stored.len()];
+    fn check_counts(&self, pages: &[PageRef]) {
+        let mut counts = vec![0; self.counts.len()];
         for at in pages {
-            counts[self.pool_of(*at).index()] += 1;
+            counts[self.records.pool_of(*at).index()] += 1;
         }
-        assert_eq!(self.stored[..], counts, "stored pages by pool");
+        assert_eq!(self.counts[..], counts, "stored pages by pool");
     }
 }

@@ -2,14 +2,15 @@
 //! Giving frames back: moving records and packed bytes together, and letting go of what is empty.
 
 use crate::compress::scratch::Scratch;
+use crate::eviction::Policy;
 use crate::host::Host;
 use crate::memory::arena::NONE;
-use crate::record::Ref;
+use crate::record::PageRef;
 use crate::shard::Shard;
 use crate::shard::context::Context;
-use crate::shard::records::{Page, Stored};
+use crate::shard::records::Page;
 
-impl<H: Host> Shard<H> {
+impl<H: Host, P: Policy> Shard<H, P> {
     /// Gives frames back that hold no data; says how many.
     pub(crate) fn trim_all(&mut self, host: &H) -> u32 {
         let before = self.frames.held();
@@ -32,37 +33,35 @@ impl<H: Host> Shard<H> {
         let Self {
             contents,
             frames,
-            pages,
-            objects,
+            records,
             ..
         } = self;
-        let place_of = |at| match at {
-            Ref::Page(number) => pages[number].stored.place(),
-            Ref::Solo(number) => objects[number].stored().place(),
-        };
+        let place_of = |at| records.stored(at).place();
         if let Some((at, moved)) = contents.compact(scratch, &mut frames.of(cx.host), place_of) {
-            self.stored_mut(at).set_place(moved);
+            self.records.stored_mut(at).set_place(moved);
         }
     }
 
     /// Gives back room that was made ready and not used.
     pub(super) fn trim(&mut self, host: &H) {
         let supply = &mut self.frames.of(host);
-        self.objects.trim(supply);
-        self.pages.trim(supply);
+        self.records.objects.trim(supply);
+        self.records.pages.trim(supply);
         self.contents.trim(supply);
         self.index.trim(supply);
     }
 
     /// Whether it holds more empty frames than one call gives back.
     pub(crate) fn needs_trim(&self) -> bool {
-        self.objects.needs_trim() || self.pages.needs_trim() || self.contents.needs_trim()
+        self.records.objects.needs_trim()
+            || self.records.pages.needs_trim()
+            || self.contents.needs_trim()
     }
 
     /// Gives the last frames of an empty shard back.
     pub(crate) fn close(&mut self, host: &H) {
         debug_assert!(
-            self.stored.iter().all(|pages| *pages == 0),
+            self.counts.iter().all(|pages| *pages == 0),
             "a shard is closed before its pools are removed"
         );
         self.trim(host);
@@ -71,19 +70,11 @@ impl<H: Host> Shard<H> {
     }
 
     /// Tells everybody who knows a page by `old` that its record is now `new`, which is already filled in.
-    pub(super) fn rename(&mut self, cx: &Context<'_, H>, old: Ref, new: Ref) {
-        let Stored { older, newer, .. } = *self.stored(new);
-        if self.ages {
-            match Ref::of(older) {
-                Some(older) => self.stored_mut(older).newer = new.word(),
-                None => self.oldest = new.word(),
-            }
-            match Ref::of(newer) {
-                Some(newer) => self.stored_mut(newer).older = new.word(),
-                None => self.newest = new.word(),
-            }
+    pub(super) fn rename(&mut self, cx: &Context<'_, H>, old: PageRef, new: PageRef) {
+        if let Some(policy) = &mut self.policy {
+            policy.moved(&mut self.records, old, new);
         }
-        let place = self.stored(new).place();
+        let place = self.records.stored(new).place();
         self.contents
             .rename(place, old.word(), new.word(), &mut self.frames.of(cx.host));
     }
@@ -95,35 +86,38 @@ impl<H: Host> Shard<H> {
             previous,
             next,
             ..
-        } = self.pages[from];
-        let hash = cx.hasher.object(self.objects[object].handle());
-        self.pages.relocate(from, to, &mut self.frames.of(cx.host));
+        } = self.records.pages[from];
+        let hash = cx.hasher.object(self.records.objects[object].handle());
+        self.records
+            .pages
+            .relocate(from, to, &mut self.frames.of(cx.host));
         if next != NONE {
-            self.pages[next].previous = to;
+            self.records.pages[next].previous = to;
         }
         if previous == NONE {
-            self.objects[object].set_first(to);
+            self.records.objects[object].set_first(to);
         } else {
-            self.pages[previous].next = to;
+            self.records.pages[previous].next = to;
         }
         self.index.replace(
             cx.hasher.page(hash, index),
-            Ref::Page(from).entry(),
-            Ref::Page(to).entry(),
+            PageRef::Page(from).entry(),
+            PageRef::Page(to).entry(),
         );
-        self.rename(cx, Ref::Page(from), Ref::Page(to));
+        self.rename(cx, PageRef::Page(from), PageRef::Page(to));
     }
 
     /// Moves a solo object. One with many pages stays: they know it by its number.
     pub(super) fn move_object(&mut self, cx: &Context<'_, H>, from: u32, to: u32) {
-        let hash = cx.hasher.object(self.objects[from].handle());
-        if self.objects[from].solo_index().is_none() {
+        let hash = cx.hasher.object(self.records.objects[from].handle());
+        if self.records.objects[from].solo_index().is_none() {
             return;
         }
-        self.objects
+        self.records
+            .objects
             .relocate(from, to, &mut self.frames.of(cx.host));
         self.index
-            .replace(hash, Ref::Solo(from).entry(), Ref::Solo(to).entry());
-        self.rename(cx, Ref::Solo(from), Ref::Solo(to));
+            .replace(hash, PageRef::Solo(from).entry(), PageRef::Solo(to).entry());
+        self.rename(cx, PageRef::Solo(from), PageRef::Solo(to));
     }
 }

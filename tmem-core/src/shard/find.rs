@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Finding a page's record and its object's.
 
+use crate::eviction::Policy;
 use crate::hash::{ObjectKey, PageKey};
 use crate::host::Host;
 use crate::index::Probe;
 use crate::memory::arena::NONE;
 use crate::prefetch::prefetch;
-use crate::record::{Known, Ref};
+use crate::record::{Known, PageRef};
 use crate::shard::Shard;
 
-impl<H: Host> Shard<H> {
+impl<H: Host, P: Policy> Shard<H, P> {
     /// Where the object and the page are looked up. Both lines are asked for at once.
     fn probe(&self, key: PageKey) -> (Probe<'_>, Probe<'_>) {
         (
@@ -25,30 +26,33 @@ impl<H: Host> Shard<H> {
     }
 
     /// The page, if it is there.
-    pub(super) fn find(&self, key: PageKey) -> Option<Ref> {
+    pub(super) fn find(&self, key: PageKey) -> Option<PageRef> {
         let (object, page) = self.probe(key);
         if let Some(page) = self.find_page(page, key) {
-            return Some(Ref::Page(page));
+            return Some(PageRef::Page(page));
         }
         let solo = self.find_object(object, key.object, false)?;
-        (self.objects[solo].solo_index() == Some(key.index)).then_some(Ref::Solo(solo))
+        (self.records.objects[solo].solo_index() == Some(key.index)).then_some(PageRef::Solo(solo))
     }
 
     /// The object and the page, if they are there.
-    pub(super) fn look_up(&self, key: PageKey) -> (Option<u32>, Option<Ref>) {
+    pub(super) fn look_up(&self, key: PageKey) -> (Option<u32>, Option<PageRef>) {
         let (object, page) = self.probe(key);
         if let Some(page) = self.find_page(page, key) {
-            return (Some(self.pages[page].object), Some(Ref::Page(page)));
+            return (
+                Some(self.records.pages[page].object),
+                Some(PageRef::Page(page)),
+            );
         }
         let object = self.find_object(object, key.object, true);
-        let solo = object.filter(|it| self.objects[*it].solo_index() == Some(key.index));
-        (object, solo.map(Ref::Solo))
+        let solo = object.filter(|it| self.records.objects[*it].solo_index() == Some(key.index));
+        (object, solo.map(PageRef::Solo))
     }
 
     /// The object; unless `any`, only if it is its only page, as others are not read then.
     pub(super) fn find_object(&self, probe: Probe<'_>, key: ObjectKey, any: bool) -> Option<u32> {
         let named = |number: u32| {
-            let object = &self.objects[number];
+            let object = &self.records.objects[number];
             object.handle() == key.handle
         };
         let found = probe.find(|entry| match Known::of(entry) {
@@ -66,8 +70,8 @@ impl<H: Host> Shard<H> {
     fn find_page(&self, probe: Probe<'_>, key: PageKey) -> Option<u32> {
         let found = probe.find(|entry| match Known::of(entry) {
             Some(Known::Page(number)) => {
-                let page = &self.pages[number];
-                let object = &self.objects[page.object];
+                let page = &self.records.pages[number];
+                let object = &self.records.objects[page.object];
                 page.index == key.index && object.handle() == key.object.handle
             }
             _ => false,
@@ -79,18 +83,15 @@ impl<H: Host> Shard<H> {
     }
 
     /// Asks the CPU for the neighbours that removing a page will write.
-    pub(super) fn prefetch_removal(&self, at: Ref) {
-        let stored = self.stored(at);
-        for near in [stored.older, stored.newer] {
-            if let Some(near) = Ref::of(near) {
-                prefetch(self.stored(near));
-            }
+    pub(super) fn prefetch_removal(&self, at: PageRef) {
+        if let Some(policy) = &self.policy {
+            policy.prefetch(&self.records, at);
         }
-        if let Ref::Page(number) = at {
-            let page = &self.pages[number];
+        if let PageRef::Page(number) = at {
+            let page = &self.records.pages[number];
             for near in [page.previous, page.next] {
                 if near != NONE {
-                    prefetch(&raw const self.pages[near]);
+                    prefetch(&raw const self.records.pages[near]);
                 }
             }
         }

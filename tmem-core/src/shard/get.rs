@@ -3,15 +3,16 @@
 
 use crate::compress::scratch::Scratch;
 use crate::contents::place::Place;
+use crate::eviction::{Gone, Policy, Use};
 use crate::frame::BadFrame;
 use crate::hash::PageKey;
 use crate::host::Host;
-use crate::record::Ref;
+use crate::record::PageRef;
 use crate::shard::Shard;
 use crate::shard::context::Context;
 use crate::stats::Count;
 
-impl<H: Host> Shard<H> {
+impl<H: Host, P: Policy> Shard<H, P> {
     /// Copies a page out, if it is there; `take` removes it once the copy has gone well.
     pub(crate) fn get(
         &mut self,
@@ -29,7 +30,7 @@ impl<H: Host> Shard<H> {
         if take {
             self.prefetch_removal(at);
         }
-        if let Place::Raw(frame) = self.stored(at).place() {
+        if let Place::Raw(frame) = self.records.stored(at).place() {
             let supply = &mut self.frames.of(cx.host);
             supply.with_data(frame, |bytes| cx.host.copy_out(bytes, to))?;
         } else {
@@ -44,25 +45,24 @@ impl<H: Host> Shard<H> {
         }
         self.stats.add(key.object.handle.pool, Count::Hit);
         if take {
-            self.remove(cx, at);
-        } else if self.ages {
-            self.unage(at);
-            self.age(at, cx.now);
-            self.stored_mut(at).set_client(cx.client);
+            self.remove(cx, at, Gone::Taken);
+        } else if let Some(policy) = &mut self.policy {
+            policy.used(&mut self.records, at, Use::Got, cx.access(key));
+            self.records.stored_mut(at).set_client(cx.client);
         }
         Ok(true)
     }
 
     /// Copies a page to `scratch.page`; says whether its bytes could be had.
-    pub(super) fn read(&mut self, cx: &Context<'_, H>, at: Ref, scratch: &mut Scratch) -> bool {
-        let place = self.stored(at).place();
+    pub(super) fn read(&mut self, cx: &Context<'_, H>, at: PageRef, scratch: &mut Scratch) -> bool {
+        let place = self.records.stored(at).place();
         let whole = self
             .contents
             .read(place, scratch, &mut self.frames.of(cx.host));
         if !whole {
             // The bytes were changed under us: memory failed. Better no page than a wrong one.
-            self.stats.add(self.pool_of(at), Count::Damaged);
-            self.remove(cx, at);
+            self.stats.add(self.records.pool_of(at), Count::Damaged);
+            self.remove(cx, at, Gone::Flushed);
         }
         whole
     }

@@ -4,12 +4,13 @@
 use crate::compress::scratch::Scratch;
 use crate::contents::form::Form;
 use crate::contents::place::Place;
+use crate::eviction::{Gone, Policy, Use};
 use crate::hash::{ObjectKey, PageKey};
 use crate::host::Host;
 use crate::memory::arena::NONE;
 use crate::memory::supply::Shortage;
 use crate::prefetch::prefetch;
-use crate::record::{Known, Ref};
+use crate::record::{Known, PageRef};
 use crate::shard::Shard;
 use crate::shard::context::Context;
 use crate::shard::records::{Object, Page, Stored};
@@ -37,7 +38,7 @@ pub(crate) enum PutError {
     Again(Shortage),
 }
 
-impl<H: Host> Shard<H> {
+impl<H: Host, P: Policy> Shard<H, P> {
     /// Stores a page whose bytes are in `scratch`, in place of any earlier version.
     pub(crate) fn put(
         &mut self,
@@ -50,16 +51,20 @@ impl<H: Host> Shard<H> {
         let (object, at) = self.look_up(key);
         if let Some(at) = at {
             if terms.saving {
-                self.remove(cx, at);
+                self.remove(cx, at, Gone::Flushed);
                 return Err(PutError::Saved);
             }
-            self.rewrite(cx, at, form, scratch)
+            self.rewrite(cx, key, at, form, scratch)
                 .map_err(PutError::Again)?;
             self.stats.add(key.object.handle.pool, Count::Replaced);
             return Ok(());
         }
         if !terms.grow {
             return Err(PutError::Unwanted);
+        }
+        let refused = |policy: &P| !policy.admits(cx.access(key));
+        if self.policy.as_ref().is_some_and(refused) {
+            return Err(PutError::New(Shortage::Full));
         }
         let stored = match object {
             None => self.put_solo(cx, key, form, scratch),
@@ -69,7 +74,7 @@ impl<H: Host> Shard<H> {
             self.trim(cx.host);
             return Err(PutError::New(shortage));
         }
-        *self.stored_in(key.object.handle.pool) += 1;
+        *self.count_of(key.object.handle.pool) += 1;
         self.stats.add(key.object.handle.pool, Count::Stored);
         Ok(())
     }
@@ -100,16 +105,17 @@ impl<H: Host> Shard<H> {
         scratch: &mut Scratch,
     ) -> Result<(), Shortage> {
         let supply = &mut self.frames.of(cx.host);
-        self.objects.reserve(1, supply)?;
+        self.records.objects.reserve(1, supply)?;
         self.index.reserve(key.object.hash, supply)?;
         let place = self.place(cx, form, scratch, 0)?;
-        let stored = Stored::new(place, cx.client, cx.now);
-        let number = self
-            .objects
-            .insert(Object::solo(key.object.handle, key.index, stored));
+        let stored = Stored::new(place, cx.client);
+        let number =
+            self.records
+                .objects
+                .insert(Object::solo(key.object.handle, key.index, stored));
         self.index
-            .insert(key.object.hash, Ref::Solo(number).entry());
-        self.settle(cx, Ref::Solo(number), place);
+            .insert(key.object.hash, PageRef::Solo(number).entry());
+        self.settle(cx, key, PageRef::Solo(number), place);
         Ok(())
     }
 
@@ -121,23 +127,23 @@ impl<H: Host> Shard<H> {
         form: Form,
         scratch: &mut Scratch,
     ) -> Result<(), Shortage> {
-        if let Some(first) = self.objects[object].first() {
-            prefetch(&raw const self.pages[first]);
+        if let Some(first) = self.records.objects[object].first() {
+            prefetch(&raw const self.records.pages[first]);
         }
         let supply = &mut self.frames.of(cx.host);
-        self.pages.reserve(2, supply)?;
+        self.records.pages.reserve(2, supply)?;
         self.index.reserve(key.hash, supply)?;
-        if let Some(only) = self.objects[object].solo_index() {
+        if let Some(only) = self.records.objects[object].solo_index() {
             self.index
                 .reserve(cx.hasher.page(key.object.hash, only), supply)?;
         }
         let place = self.place(cx, form, scratch, 0)?;
-        if let Some(only) = self.objects[object].solo_index() {
+        if let Some(only) = self.records.objects[object].solo_index() {
             self.unfold(cx, key.object, object, only);
         }
-        let next = self.objects[object].first().unwrap_or(NONE);
-        let stored = Stored::new(place, cx.client, cx.now);
-        let number = self.pages.insert(Page {
+        let next = self.records.objects[object].first().unwrap_or(NONE);
+        let stored = Stored::new(place, cx.client);
+        let number = self.records.pages.insert(Page {
             object,
             index: key.index,
             previous: NONE,
@@ -145,39 +151,41 @@ impl<H: Host> Shard<H> {
             stored,
         });
         if next != NONE {
-            self.pages[next].previous = number;
+            self.records.pages[next].previous = number;
         }
-        self.objects[object].set_first(number);
-        self.objects[object].add_page();
-        self.index.insert(key.hash, Ref::Page(number).entry());
-        self.settle(cx, Ref::Page(number), place);
+        self.records.objects[object].set_first(number);
+        self.records.objects[object].add_page();
+        self.index.insert(key.hash, PageRef::Page(number).entry());
+        self.settle(cx, key, PageRef::Page(number), place);
         Ok(())
     }
 
     /// Gives a solo object's page a record of its own, in room made before.
     fn unfold(&mut self, cx: &Context<'_, H>, key: ObjectKey, object: u32, index: u32) {
-        let stored = *self.objects[object].stored();
-        let number = self.pages.insert(Page {
+        let stored = *self.records.objects[object].stored();
+        let number = self.records.pages.insert(Page {
             object,
             index,
             previous: NONE,
             next: NONE,
             stored,
         });
-        self.rename(cx, Ref::Solo(object), Ref::Page(number));
-        self.objects[object].make_many(number);
+        self.rename(cx, PageRef::Solo(object), PageRef::Page(number));
+        self.records.objects[object].make_many(number);
         self.index
-            .replace(key.hash, Ref::Solo(object).entry(), Known::many(object));
-        self.index
-            .insert(cx.hasher.page(key.hash, index), Ref::Page(number).entry());
+            .replace(key.hash, PageRef::Solo(object).entry(), Known::many(object));
+        self.index.insert(
+            cx.hasher.page(key.hash, index),
+            PageRef::Page(number).entry(),
+        );
     }
 
-    /// Lets a page that was just recorded be known by its record: to its bytes and to the list by age.
-    fn settle(&mut self, cx: &Context<'_, H>, at: Ref, place: Place) {
+    /// Lets a page that was just recorded be known by its record: to its bytes and to the policy.
+    fn settle(&mut self, cx: &Context<'_, H>, key: PageKey, at: PageRef, place: Place) {
         self.contents
             .rename(place, 0, at.word(), &mut self.frames.of(cx.host));
-        if self.ages {
-            self.age(at, cx.now);
+        if let Some(policy) = &mut self.policy {
+            policy.stored(&mut self.records, at, cx.access(key));
         }
     }
 
@@ -185,11 +193,12 @@ impl<H: Host> Shard<H> {
     fn rewrite(
         &mut self,
         cx: &Context<'_, H>,
-        at: Ref,
+        key: PageKey,
+        at: PageRef,
         form: Form,
         scratch: &mut Scratch,
     ) -> Result<(), Shortage> {
-        let old = self.stored(at).place();
+        let old = self.records.stored(at).place();
         let new = if let (Place::Raw(frame), Form::Raw) = (old, form) {
             Place::Raw(scratch.exchange(frame))
         } else {
@@ -198,12 +207,11 @@ impl<H: Host> Shard<H> {
             new
         };
         let client = cx.client;
-        let stored = self.stored_mut(at);
+        let stored = self.records.stored_mut(at);
         stored.set_place(new);
         stored.set_client(client);
-        if self.ages {
-            self.unage(at);
-            self.age(at, cx.now);
+        if let Some(policy) = &mut self.policy {
+            policy.used(&mut self.records, at, Use::Rewritten, cx.access(key));
         }
         Ok(())
     }
@@ -221,15 +229,15 @@ impl<H: Host> Shard<H> {
             return Err(Shortage::Memory);
         };
         if terms.saving {
-            self.remove(cx, at);
+            self.remove(cx, at, Gone::Flushed);
             return Err(Shortage::Memory);
         }
-        let old = self.stored(at).place();
-        self.stored_mut(at).set_place(Place::Filled(0));
+        let old = self.records.stored(at).place();
+        self.records.stored_mut(at).set_place(Place::Filled(0));
         self.unplace(cx, old, at.word());
-        let result = self.rewrite(cx, at, form, scratch);
+        let result = self.rewrite(cx, key, at, form, scratch);
         if result.is_err() {
-            self.remove(cx, at);
+            self.remove(cx, at, Gone::Flushed);
         } else {
             self.stats.add(key.object.handle.pool, Count::Replaced);
         }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The records of objects and pages, and where a page's bytes are.
+//! The records of objects and pages, as they lie in frames.
 //!
 //! ```text
 //! Object (56 bytes)                          Page (40 bytes)
 //! │ oid 24 │ pool │ state │ index or first │  │ object │ index │ previous │ next │
 //! │ Stored 24, or the number of pages      │  │ Stored 24                      │
 //!
-//! Stored: │ older │ newer │ stamp │ kind, bytes, client │ place u64 │
+//! Stored: │ the policy's 12 bytes │ kind, bytes, client │ place u64 │
 //! ```
 //!
 //! An object with a single page *is* that page's record (solo): no record and no index entry besides its own. The second
@@ -14,37 +14,33 @@
 
 use crate::contents::pack::fragment::Fragment;
 use crate::contents::place::Place;
+use crate::eviction::Pages;
 use crate::frame::FrameNumber;
-use crate::memory::arena::{NONE, Slot};
-use crate::memory::owned::InFrame;
-use crate::names::{ClientId, ObjectHandle, Oid, PoolId};
+use crate::memory::arena::{Arena, NONE, Slot};
+use crate::memory::owned::{InFrame, zeroed};
+use crate::names::{ClientId, Handle, ObjectHandle, Oid, PoolId};
+use crate::record::PageRef;
 
 /// What is known of one stored page.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct Stored {
-    /// Neighbours in order of age, as `Ref::word`.
-    pub(crate) older: u32,
-    pub(crate) newer: u32,
-    /// When it was last put or promoted, in ticks.
-    pub(crate) stamp: u32,
+pub(crate) struct Stored<S> {
+    /// The policy's.
+    pub(crate) state: S,
     /// Kind (2 bits), bytes (14 bits), client (16 bits).
     meta: u32,
     place: u64,
 }
 
-impl Stored {
+impl<S: InFrame + Copy> Stored<S> {
     const NOTHING: Self = Self {
-        older: 0,
-        newer: 0,
-        stamp: 0,
+        state: zeroed(),
         meta: 0,
         place: 0,
     };
 
-    pub(crate) fn new(place: Place, client: ClientId, stamp: u32) -> Self {
+    pub(crate) fn new(place: Place, client: ClientId) -> Self {
         let mut stored = Self {
-            stamp,
             meta: u32::from(client.0) << 16,
             ..Self::NOTHING
         };
@@ -90,20 +86,20 @@ impl Stored {
 /// A page of an object that has, or had, others.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct Page {
+pub(crate) struct Page<S> {
     pub(crate) object: u32,
     pub(crate) index: u32,
     /// Neighbours among the object's pages, by number.
     pub(crate) previous: u32,
     pub(crate) next: u32,
-    pub(crate) stored: Stored,
+    pub(crate) stored: Stored<S>,
 }
-// SAFETY: integers.
-unsafe impl InFrame for Page {}
+// SAFETY: integers, and a state for which zeroes are valid.
+unsafe impl<S: InFrame> InFrame for Page<S> {}
 
-const _: () = assert!(size_of::<Page>() == 40);
+const _: () = assert!(size_of::<Page<[u32; 3]>>() == 40);
 
-impl Page {
+impl<S: InFrame + Copy> Page<S> {
     pub(crate) const SINK: Self = Self {
         object: NONE,
         index: 0,
@@ -113,7 +109,7 @@ impl Page {
     };
 }
 
-impl Slot for Page {
+impl<S: InFrame + Copy> Slot for Page<S> {
     fn vacant(previous: u32, next: u32) -> Self {
         Self {
             previous,
@@ -133,22 +129,22 @@ const MANY: u8 = 2;
 /// An object, and its page if it is the only one.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct Object {
+pub(crate) struct Object<S> {
     pub(crate) oid: Oid,
     pub(crate) pool: PoolId,
     state: u8,
     reserved: u16,
     /// Solo: the page's index. Many: the first page's number. Vacant: the previous vacant one.
     word: u32,
-    /// Solo: the page. Many: `older` is the number of pages. Vacant: `older` is the next vacant one.
-    stored: Stored,
+    /// Solo: the page. Many: `place` is the number of pages. Vacant: `place` is the next vacant one.
+    stored: Stored<S>,
 }
-// SAFETY: integers.
-unsafe impl InFrame for Object {}
+// SAFETY: integers, and a state for which zeroes are valid.
+unsafe impl<S: InFrame> InFrame for Object<S> {}
 
-const _: () = assert!(size_of::<Object>() == 56);
+const _: () = assert!(size_of::<Object<[u32; 3]>>() == 56);
 
-impl Object {
+impl<S: InFrame + Copy> Object<S> {
     pub(crate) const SINK: Self = Self {
         oid: Oid([0; 3]),
         pool: PoolId::FIRST,
@@ -158,7 +154,7 @@ impl Object {
         stored: Stored::NOTHING,
     };
 
-    pub(crate) fn solo(handle: ObjectHandle, index: u32, stored: Stored) -> Self {
+    pub(crate) fn solo(handle: ObjectHandle, index: u32, stored: Stored<S>) -> Self {
         let ObjectHandle { pool, oid } = handle;
         Self {
             oid,
@@ -180,7 +176,7 @@ impl Object {
         self.state = MANY;
         self.word = first;
         self.stored = Stored {
-            older: 1,
+            place: 1,
             ..Stored::NOTHING
         };
     }
@@ -199,36 +195,111 @@ impl Object {
         self.word = first;
     }
 
+    /// The number of its pages, if it is not solo.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn pages(&self) -> u64 {
+        self.stored.place
+    }
+
     pub(crate) fn add_page(&mut self) {
-        self.stored.older = self.stored.older.wrapping_add(1);
+        self.stored.place = self.stored.place.wrapping_add(1);
     }
 
-    pub(crate) fn take_page(&mut self) -> u32 {
-        self.stored.older = self.stored.older.saturating_sub(1);
-        self.stored.older
+    /// Takes a page off the number of pages; says how many are left.
+    pub(crate) fn take_page(&mut self) -> u64 {
+        self.stored.place = self.stored.place.saturating_sub(1);
+        self.stored.place
     }
 
-    pub(crate) fn stored(&self) -> &Stored {
+    pub(crate) fn stored(&self) -> &Stored<S> {
         &self.stored
     }
 
-    pub(crate) fn stored_mut(&mut self) -> &mut Stored {
+    pub(crate) fn stored_mut(&mut self) -> &mut Stored<S> {
         &mut self.stored
     }
 }
 
-impl Slot for Object {
+impl<S: InFrame + Copy> Slot for Object<S> {
     fn vacant(previous: u32, next: u32) -> Self {
         Self {
             word: previous,
             stored: Stored {
-                older: next,
+                place: next.into(),
                 ..Stored::NOTHING
             },
             ..Self::SINK
         }
     }
     fn vacancy(&self) -> Option<(u32, u32)> {
-        (self.state == VACANT).then_some((self.word, self.stored.older))
+        (self.state == VACANT).then_some((self.word, self.stored.place as u32))
+    }
+}
+
+/// A shard's records.
+pub(crate) struct Records<S: InFrame + Copy> {
+    pub(crate) objects: Arena<Object<S>>,
+    pub(crate) pages: Arena<Page<S>>,
+}
+
+impl<S: InFrame + Copy> Records<S> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            objects: Arena::new(Object::SINK),
+            pages: Arena::new(Page::SINK),
+        }
+    }
+
+    /// The first page of an object.
+    pub(crate) fn first_page(&self, object: u32) -> Option<PageRef> {
+        match self.objects[object].solo_index() {
+            Some(_) => Some(PageRef::Solo(object)),
+            None => self.objects[object].first().map(PageRef::Page),
+        }
+    }
+
+    pub(crate) fn stored(&self, at: PageRef) -> &Stored<S> {
+        match at {
+            PageRef::Page(number) => &self.pages[number].stored,
+            PageRef::Solo(number) => self.objects[number].stored(),
+        }
+    }
+
+    pub(crate) fn stored_mut(&mut self, at: PageRef) -> &mut Stored<S> {
+        match at {
+            PageRef::Page(number) => &mut self.pages[number].stored,
+            PageRef::Solo(number) => self.objects[number].stored_mut(),
+        }
+    }
+
+    pub(crate) fn object_of(&self, at: PageRef) -> u32 {
+        match at {
+            PageRef::Page(number) => self.pages[number].object,
+            PageRef::Solo(number) => number,
+        }
+    }
+
+    pub(crate) fn handle_of(&self, at: PageRef) -> Handle {
+        let Object { oid, pool, .. } = self.objects[self.object_of(at)];
+        let index = match at {
+            PageRef::Page(number) => self.pages[number].index,
+            PageRef::Solo(number) => self.objects[number].solo_index().unwrap_or(0),
+        };
+        Handle { pool, oid, index }
+    }
+
+    pub(crate) fn pool_of(&self, at: PageRef) -> PoolId {
+        self.objects[self.object_of(at)].pool
+    }
+}
+
+impl<S: InFrame + Copy> Pages<S> for Records<S> {
+    #[inline]
+    fn state(&self, page: PageRef) -> &S {
+        &self.stored(page).state
+    }
+    #[inline]
+    fn state_mut(&mut self, page: PageRef) -> &mut S {
+        &mut self.stored_mut(page).state
     }
 }

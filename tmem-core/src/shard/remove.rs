@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Removing a page, or an object's.
 
+use crate::eviction::{Gone, Policy};
 use crate::hash::{ObjectKey, PageKey};
 use crate::host::Host;
 use crate::memory::arena::NONE;
-use crate::record::{Known, Ref};
+use crate::record::{Known, PageRef};
 use crate::shard::context::Context;
 use crate::shard::records::Page;
 use crate::shard::{BATCH, Shard};
 
-impl<H: Host> Shard<H> {
+impl<H: Host, P: Policy> Shard<H, P> {
     /// Removes a page; says whether it was there.
     pub(crate) fn flush_page(&mut self, cx: &Context<'_, H>, key: PageKey) -> bool {
         self.index.prefetch_change(key.hash);
@@ -20,7 +21,7 @@ impl<H: Host> Shard<H> {
             return false;
         };
         self.prefetch_removal(at);
-        self.remove(cx, at);
+        self.remove(cx, at, Gone::Flushed);
         true
     }
 
@@ -29,62 +30,59 @@ impl<H: Host> Shard<H> {
         for removed in 0..BATCH {
             let Some(at) = self
                 .find_object(self.index.probe(key.hash), key, true)
-                .and_then(|object| self.first_page(object))
+                .and_then(|object| self.records.first_page(object))
             else {
                 return (removed, true);
             };
-            self.remove(cx, at);
+            self.remove(cx, at, Gone::Flushed);
         }
         let left = self.find_object(self.index.probe(key.hash), key, true);
         (BATCH, left.is_none())
     }
 
     /// Removes a page. Other pages' records may move by it.
-    pub(super) fn remove(&mut self, cx: &Context<'_, H>, at: Ref) {
-        if self.ages {
-            self.unage(at);
+    pub(super) fn remove(&mut self, cx: &Context<'_, H>, at: PageRef, why: Gone) {
+        let handle = self.records.handle_of(at);
+        let key = cx.hasher.page_key(handle);
+        if let Some(policy) = &mut self.policy {
+            policy.removed(&mut self.records, at, why, cx.access(key));
         }
-        let handle = self.handle_of(at);
         self.journal.record(cx.host, handle);
-        let place = self.stored(at).place();
+        let place = self.records.stored(at).place();
         self.unplace(cx, place, at.word());
-        let object = self.object_of(at);
-        let hash = cx.hasher.object(handle.object());
+        let object = self.records.object_of(at);
         let (entry, left) = match at {
-            Ref::Solo(_) => (at.entry(), 0),
-            Ref::Page(number) => {
-                let Page {
-                    index,
-                    previous,
-                    next,
-                    ..
-                } = self.pages[number];
+            PageRef::Solo(_) => (at.entry(), 0),
+            PageRef::Page(number) => {
+                let Page { previous, next, .. } = self.records.pages[number];
                 if next != NONE {
-                    self.pages[next].previous = previous;
+                    self.records.pages[next].previous = previous;
                 }
                 if previous == NONE {
-                    self.objects[object].set_first(next);
+                    self.records.objects[object].set_first(next);
                 } else {
-                    self.pages[previous].next = next;
+                    self.records.pages[previous].next = next;
                 }
                 let supply = &mut self.frames.of(cx.host);
-                self.index
-                    .remove(cx.hasher.page(hash, index), at.entry(), supply);
-                self.pages.remove(number, supply);
-                (Known::many(object), self.objects[object].take_page())
+                self.index.remove(key.hash, at.entry(), supply);
+                self.records.pages.remove(number, supply);
+                (
+                    Known::many(object),
+                    self.records.objects[object].take_page(),
+                )
             }
         };
         if left == 0 {
             let supply = &mut self.frames.of(cx.host);
-            self.index.remove(hash, entry, supply);
-            self.objects.remove(object, supply);
+            self.index.remove(key.object.hash, entry, supply);
+            self.records.objects.remove(object, supply);
         }
-        let stored = self.stored_in(handle.pool);
-        *stored = stored.saturating_sub(1);
-        if let Some((from, to)) = self.pages.hole() {
+        let count = self.count_of(handle.pool);
+        *count = count.saturating_sub(1);
+        if let Some((from, to)) = self.records.pages.hole() {
             self.move_page(cx, from, to);
         }
-        if let Some((from, to)) = self.objects.hole() {
+        if let Some((from, to)) = self.records.objects.hole() {
             self.move_object(cx, from, to);
         }
     }

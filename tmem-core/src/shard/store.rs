@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Store (one frame) ──► Cell × 1, 2, 4 … 64 (one frame each)
-//!                       │ published: pages by pool, frames, age │ lock │ Shard │
+//!                       │ published: pages by pool, frames, offer │ lock │ Shard │
 //! ```
 //!
 //! An object's hash picks the shard. What others ask often is published beside the lock after each operation, so that
@@ -14,6 +14,7 @@
 mod check;
 
 use crate::compress::backoff::Backoff;
+use crate::eviction::{Policy, Published, most_urgent};
 use crate::host::Host;
 use crate::memory::counted::Holders;
 use crate::memory::owned::Owned;
@@ -22,44 +23,38 @@ use crate::names::{POOLS_PER_CLIENT, PoolId};
 use crate::shard::Shard;
 use crate::stats::PoolStats;
 use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::publish;
 use crate::sync::{Guard, Lock, Patience, rank};
 
 /// Shards of one store at most.
 const SHARDS: usize = 64;
 
-/// What a cell publishes: pages that age, or empty frames that wait to be given back.
-const AGEING: u32 = 1;
-const LOOSE: u32 = 2;
-
-pub(crate) struct Cell<H: Host> {
+pub(crate) struct Cell<H: Host, P: Policy> {
     pages: [AtomicU32; POOLS_PER_CLIENT],
     frames: AtomicU32,
-    /// Age stamp of the oldest page; meaningful while `ageing` is [`AGEING`].
-    oldest: AtomicU32,
-    ageing: AtomicU32,
+    offer: Published,
     pub(crate) backoff: Backoff,
-    shard: Lock<Shard<H>, { rank::SHARD }>,
+    shard: Lock<Shard<H, P>, { rank::SHARD }>,
 }
 
-impl<H: Host> Cell<H> {
-    const fn new(ages: bool, dedup: bool, account: Option<H::Account>) -> Self {
+impl<H: Host, P: Policy> Cell<H, P> {
+    fn new(evicts: bool, dedup: bool, account: Option<H::Account>) -> Self {
         Self {
             pages: [const { AtomicU32::new(0) }; POOLS_PER_CLIENT],
             frames: AtomicU32::new(0),
-            oldest: AtomicU32::new(0),
-            ageing: AtomicU32::new(0),
+            offer: Published::new(),
             backoff: Backoff::new(),
-            shard: Lock::new(Shard::new(ages, dedup, account)),
+            shard: Lock::new(Shard::new(evicts, dedup, account)),
         }
     }
 
     /// Works on the shard, and publishes what became of it.
-    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Shard<H>) -> R) -> R {
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Shard<H, P>) -> R) -> R {
         self.work(self.shard.lock(), work)
     }
 
     /// Looks at the shard, in order to ask the CPU for what the next operation will read.
-    pub(crate) fn prefetch(&self, look: impl FnOnce(&Shard<H>)) {
+    pub(crate) fn prefetch(&self, look: impl FnOnce(&Shard<H, P>)) {
         look(&self.shard.lock());
     }
 
@@ -67,25 +62,23 @@ impl<H: Host> Cell<H> {
     pub(crate) fn with_patience<R>(
         &self,
         patience: Patience,
-        work: impl FnOnce(&mut Shard<H>) -> R,
+        work: impl FnOnce(&mut Shard<H, P>) -> R,
     ) -> Option<R> {
         let shard = patience.wait(|| self.shard.lock(), || self.shard.try_lock())?;
         Some(self.work(shard, work))
     }
 
-    fn work<R>(&self, mut shard: Guard<'_, Shard<H>>, work: impl FnOnce(&mut Shard<H>) -> R) -> R {
+    fn work<R>(
+        &self,
+        mut shard: Guard<'_, Shard<H, P>>,
+        work: impl FnOnce(&mut Shard<H, P>) -> R,
+    ) -> R {
         let result = work(&mut shard);
         for pool in shard.take_changed() {
             publish(&self.pages[pool.index()], shard.pages_of(pool));
         }
         publish(&self.frames, shard.frames.held() + shard.journal.frames());
-        publish(&self.oldest, shard.oldest_stamp().unwrap_or(0));
-        let ageing = match shard.oldest_stamp() {
-            _ if shard.needs_trim() => LOOSE,
-            Some(_) => AGEING,
-            None => 0,
-        };
-        publish(&self.ageing, ageing);
+        self.offer.set(shard.offer());
         result
     }
 
@@ -99,43 +92,32 @@ impl<H: Host> Cell<H> {
         self.frames.load(Ordering::Relaxed)
     }
 
-    /// Ticks since the oldest page was put or promoted, if there is one that may be evicted. What is empty is oldest.
-    pub(crate) fn oldest_age(&self, now: u32) -> Option<u32> {
-        match self.ageing.load(Ordering::Relaxed) {
-            LOOSE => Some(u32::MAX),
-            AGEING => Some(now.wrapping_sub(self.oldest.load(Ordering::Relaxed))),
-            _ => None,
-        }
+    /// How urgently what it has should be given back now, if it has anything.
+    pub(crate) fn urgency(&self, now: u32) -> Option<u32> {
+        self.offer.urgency::<P>(now)
     }
 }
 
-/// Writes only what changed: readers keep the cache line, and so does the next operation here.
-fn publish(to: &AtomicU32, value: u32) {
-    if to.load(Ordering::Relaxed) != value {
-        to.store(value, Ordering::Relaxed);
-    }
-}
-
-pub(crate) struct Store<H: Host> {
+pub(crate) struct Store<H: Host, P: Policy> {
     holders: AtomicU32,
     count: u32,
-    cells: [Option<Owned<Cell<H>>>; SHARDS],
+    cells: [Option<Owned<Cell<H, P>>>; SHARDS],
     /// The frames of the store and its cells themselves.
     frames: Frames<H>,
 }
 
-impl<H: Host> Holders for Store<H> {
+impl<H: Host, P: Policy> Holders for Store<H, P> {
     fn holders(&self) -> &AtomicU32 {
         &self.holders
     }
 }
 
-impl<H: Host> Store<H> {
+impl<H: Host, P: Policy> Store<H, P> {
     /// A store for calls from that many CPUs at once. A single one needs no second lock; and equal pages are found within
     /// a shard, so with `dedup` there is one only: density goes before concurrency.
     pub(crate) fn create(
         host: &H,
-        ages: bool,
+        evicts: bool,
         dedup: bool,
         account: Option<H::Account>,
         cpus: u32,
@@ -156,7 +138,7 @@ impl<H: Host> Store<H> {
         for cell in store.cells.iter_mut().take(count as usize) {
             match frames
                 .of(host)
-                .take_filled(|| Cell::new(ages, dedup, account))
+                .take_filled(|| Cell::new(evicts, dedup, account))
             {
                 Ok(made) => *cell = Some(made),
                 Err(short) => shortage = Some(short),
@@ -186,11 +168,16 @@ impl<H: Host> Store<H> {
 
     /// The cell of the objects with that hash.
     #[inline]
-    pub(crate) fn cell(&self, hash: u64) -> Option<&Cell<H>> {
+    pub(crate) fn cell(&self, hash: u64) -> Option<&Cell<H, P>> {
         self.cells[(hash >> 32) as usize & (self.count as usize - 1) & (SHARDS - 1)].as_deref()
     }
 
-    pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<H>> {
+    /// The cell that should give first, and how urgently, if there is anything.
+    pub(crate) fn most_urgent(&self, now: u32) -> Option<(u32, &Cell<H, P>)> {
+        most_urgent(self.cells(), |cell| cell.urgency(now))
+    }
+
+    pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<H, P>> {
         self.cells.iter().flatten().map(|cell| &**cell)
     }
 

@@ -2,9 +2,10 @@
 //! Walking through a shard's records by steps: to remove a pool, and to save one.
 
 use crate::compress::scratch::Scratch;
+use crate::eviction::{Gone, Policy};
 use crate::host::Host;
 use crate::names::{ClientId, Handle, PoolId};
-use crate::record::Ref;
+use crate::record::PageRef;
 use crate::shard::context::Context;
 use crate::shard::{BATCH, Shard};
 
@@ -34,13 +35,13 @@ pub(crate) struct More;
 
 /// What a walk over a shard's records comes to.
 enum Step {
-    Page(Ref),
+    Page(PageRef),
     /// A hole, or the object of pages that come by themselves.
     Other,
     End,
 }
 
-impl<H: Host> Shard<H> {
+impl<H: Host, P: Policy> Shard<H, P> {
     /// Copies the next page below the cursor to `scratch.page`; `Ok(None)` at the end, `Err` if there is more to look at.
     pub(crate) fn read_next(
         &mut self,
@@ -54,7 +55,7 @@ impl<H: Host> Shard<H> {
                 Step::Other => continue,
                 Step::End => return Ok(None),
             };
-            let handle = self.handle_of(at);
+            let handle = self.records.handle_of(at);
             if self.read(cx, at, scratch) {
                 return Ok(Some(handle));
             }
@@ -83,10 +84,10 @@ impl<H: Host> Shard<H> {
                 Step::Other => continue,
                 Step::End => break,
             };
-            if self.pool_of(at) == pool
-                && client.is_none_or(|client| self.stored(at).client() == client)
+            if self.records.pool_of(at) == pool
+                && client.is_none_or(|client| self.records.stored(at).client() == client)
             {
-                self.remove(cx, at);
+                self.remove(cx, at, Gone::Flushed);
                 removed += 1;
             }
         }
@@ -97,19 +98,25 @@ impl<H: Host> Shard<H> {
 
     /// What the next record below the cursor is: of pages of objects with several first, then of objects.
     fn step(&self, cursor: &mut Cursor) -> Step {
-        if let Some(number) = cursor.pages.min(self.pages.end()).checked_sub(1) {
+        if let Some(number) = cursor.pages.min(self.records.pages.end()).checked_sub(1) {
             cursor.pages = number;
-            return if self.pages.is_live(number) {
-                Step::Page(Ref::Page(number))
+            return if self.records.pages.is_live(number) {
+                Step::Page(PageRef::Page(number))
             } else {
                 Step::Other
             };
         }
         cursor.pages = 0;
-        if let Some(number) = cursor.objects.min(self.objects.end()).checked_sub(1) {
+        if let Some(number) = cursor
+            .objects
+            .min(self.records.objects.end())
+            .checked_sub(1)
+        {
             cursor.objects = number;
-            return if self.objects.is_live(number) && self.objects[number].solo_index().is_some() {
-                Step::Page(Ref::Solo(number))
+            return if self.records.objects.is_live(number)
+                && self.records.objects[number].solo_index().is_some()
+            {
+                Step::Page(PageRef::Solo(number))
             } else {
                 Step::Other
             };

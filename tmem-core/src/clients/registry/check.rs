@@ -6,6 +6,7 @@ use std::vec::Vec;
 
 use crate::clients::client::Body;
 use crate::clients::slot::{EPHEMERAL, PERSISTENT, State};
+use crate::eviction::Policy;
 use crate::host::Host;
 use crate::names::{ClientId, PoolId};
 use crate::shard::context::Context;
@@ -32,7 +33,7 @@ pub struct Census {
     pub inversions: u64,
 }
 
-impl<H: Host> Registry<H> {
+impl<H: Host, P: Policy> Registry<H, P> {
     /// Checks the whole registry and all it leads to.
     ///
     /// # Panics
@@ -50,7 +51,7 @@ impl<H: Host> Registry<H> {
         census.clients = self.count.into();
 
         // A store and how many were seen to hold it.
-        let mut stores: HashMap<*const Store<H>, u32> = HashMap::new();
+        let mut stores: HashMap<*const Store<H, P>, u32> = HashMap::new();
         for place in &self.shared {
             match &place.store {
                 Some(store) => *stores.entry(&raw const **store).or_default() += 1,
@@ -97,7 +98,7 @@ impl<H: Host> Registry<H> {
     }
 
     /// A client's pool numbers stand for what there is.
-    fn check_pools(&self, body: &Body<H>, census: &mut Census) {
+    fn check_pools(&self, body: &Body<H, P>, census: &mut Census) {
         for id in PoolId::all() {
             let slot = body.slot(id);
             if slot.state() == State::Free {

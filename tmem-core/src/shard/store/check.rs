@@ -2,12 +2,13 @@
 //! A store's cells are whole, and publish what is true.
 
 use super::Store;
+use crate::eviction::Policy;
 use crate::host::Host;
 use crate::names::PoolId;
 use crate::shard::check::Holdings;
 use crate::shard::context::Context;
 
-impl<H: Host> Store<H> {
+impl<H: Host, P: Policy> Store<H, P> {
     /// Checks the whole store; its own frames count among those it holds.
     ///
     /// # Panics
@@ -34,11 +35,7 @@ impl<H: Host> Store<H> {
                     shard.frames.held() + shard.journal.frames(),
                     "frames published"
                 );
-                assert_eq!(
-                    cell.oldest_age(0),
-                    shard.oldest_stamp().map(|stamp| 0u32.wrapping_sub(stamp)),
-                    "age published"
-                );
+                assert_eq!(cell.offer.get(), shard.offer(), "what is offered");
                 shard.check(cx)
             });
             sum.objects += held.objects;
