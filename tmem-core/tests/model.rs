@@ -28,27 +28,39 @@ fn worlds() -> impl Strategy<Value = World> {
     )
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 100,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn any_calls_keep_the_promises(
-        world in worlds(),
-        calls in vec(any::<[u8; 8]>().prop_map(Call::decode), 0..3000),
-    ) {
-        let mut machine = Machine::new(world);
-        for call in calls {
-            machine.step(call);
-            if machine.operations.is_multiple_of(BETWEEN_CHECKS) {
-                machine.check();
-            }
+/// Any calls, with each policy of eviction.
+macro_rules! with_each {
+    ($($name:ident: $policy:ty,)*) => {
+        proptest! {
+            #![proptest_config(ProptestConfig {
+                cases: 100,
+                failure_persistence: None,
+                ..ProptestConfig::default()
+            })]
+            $(
+                #[test]
+                fn $name(
+                    world in worlds(),
+                    calls in vec(any::<[u8; 8]>().prop_map(Call::decode), 0..3000),
+                ) {
+                    let mut machine = Machine::<$policy>::with_policy(world);
+                    for call in calls {
+                        machine.step(call);
+                        if machine.operations.is_multiple_of(BETWEEN_CHECKS) {
+                            machine.check();
+                        }
+                    }
+                    machine.end();
+                }
+            )*
         }
-        machine.end();
-    }
+    };
+}
+
+/// Any calls keep the promises.
+mod any_calls_keep_the_promises {
+    use super::*;
+    tmem_core::for_each_policy!(with_each);
 }
 
 /// Which of all calls [`drive`] makes.

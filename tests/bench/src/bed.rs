@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 
 use hashbrown::HashMap;
 use spin::mutex::SpinMutex;
+use tmem_core::eviction::{Ages, Policy};
 use tmem_core::{Client, ClientId, Config, Engine, Error, FrameBytes, Oid, PoolId, PoolKind};
 
 use crate::chance::Chance;
@@ -23,9 +24,9 @@ pub trait Store {
 }
 
 /// A pool of the engine's.
-pub struct Pool<'a> {
-    engine: &'a Engine<BenchHost>,
-    client: Client<BenchHost>,
+pub struct Pool<'a, P: Policy = Ages> {
+    engine: &'a Engine<BenchHost, P>,
+    client: Client<BenchHost, P>,
     id: PoolId,
 }
 
@@ -38,9 +39,9 @@ pub fn engine(pages: usize, compress: bool) -> Engine<BenchHost> {
     Engine::new(BenchHost::new(pages / 32 + 1024, pages + pages / 8), config)
 }
 
-impl<'a> Pool<'a> {
+impl<'a, P: Policy> Pool<'a, P> {
     /// The pool of a new client.
-    pub fn new(engine: &'a Engine<BenchHost>, client: u16, vcpus: u32, kind: PoolKind) -> Self {
+    pub fn new(engine: &'a Engine<BenchHost, P>, client: u16, vcpus: u32, kind: PoolKind) -> Self {
         let client = engine
             .client(ClientId(client), Account::new(), vcpus)
             .expect("a client");
@@ -58,12 +59,12 @@ impl<'a> Pool<'a> {
     }
 
     /// Whose it is.
-    pub fn client(&self) -> &Client<BenchHost> {
+    pub fn client(&self) -> &Client<BenchHost, P> {
         &self.client
     }
 }
 
-impl Store for Pool<'_> {
+impl<P: Policy> Store for Pool<'_, P> {
     fn put(&self, oid: Oid, index: u32, page: Page) {
         self.engine
             .put(&self.client, self.id.page(oid, index), page)

@@ -18,6 +18,7 @@ mod fairness;
 mod instructions;
 mod machine;
 mod metadata;
+mod policy;
 mod report;
 mod scaling;
 mod speed;
@@ -56,6 +57,7 @@ enum Part {
     Metadata,
     Density,
     Fairness,
+    Policy,
     Bounds,
     Scaling,
     Speed,
@@ -97,6 +99,9 @@ fn measure(arguments: &Arguments) -> Result<ExitCode> {
     }
     if wants(Part::Fairness) {
         fairness::run(&mut report, quick);
+    }
+    if wants(Part::Policy) {
+        policy::run(&mut report, quick);
     }
     if wants(Part::Bounds) {
         bounds::run(&mut report, quick);

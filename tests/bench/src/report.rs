@@ -8,6 +8,8 @@ use std::fmt::{self, Display, Formatter, Write};
 pub enum Budget {
     AtMost(f64),
     AtLeast(f64),
+    /// Anything: the figure is there to compare.
+    None,
 }
 
 impl Budget {
@@ -15,6 +17,7 @@ impl Budget {
         match self {
             Self::AtMost(most) => value <= most,
             Self::AtLeast(least) => value >= least,
+            Self::None => true,
         }
     }
 }
@@ -67,7 +70,9 @@ impl Finding {
     }
 
     fn verdict(&self) -> &'static str {
-        if self.budget.holds(self.value) {
+        if matches!(self.budget, Budget::None) {
+            "-"
+        } else if self.budget.holds(self.value) {
             "holds"
         } else {
             "MISSED"
@@ -82,6 +87,7 @@ impl Finding {
         match self.budget {
             Budget::AtMost(most) => format!("<= {}", self.number(most)),
             Budget::AtLeast(least) => format!(">= {}", self.number(least)),
+            Budget::None => "-".to_owned(),
         }
     }
 }
@@ -125,7 +131,8 @@ impl Report {
     /// How many figures there are, and how many of them are within their budget.
     pub fn score(&self) -> (usize, usize) {
         let findings = self.sections.iter().flat_map(|(_, findings)| findings);
-        findings.fold((0, 0), |(all, held), finding| {
+        let budgeted = findings.filter(|finding| !matches!(finding.budget, Budget::None));
+        budgeted.fold((0, 0), |(all, held), finding| {
             let holds = finding.budget.holds(finding.value);
             (all + 1, held + usize::from(holds))
         })

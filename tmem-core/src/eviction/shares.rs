@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn the_client_furthest_above_its_share_gives() {
         assert_eq!(gives(&[(1, 300), (2, 300), (0, 900)]), Some(0));
-        assert_eq!(gives(&[(1, 100), (1, 101)]), None, "a hundredth above");
+        assert_eq!(gives(&[(1, 1000), (1, 1010)]), None, "a hundredth above");
         assert_eq!(gives(&[(0, 5), (0, 500)]), None, "no limits");
         assert_eq!(gives(&[(1, 200), (4, 800), (4, 200)]), Some(1));
         assert_eq!(gives(&[(1, 500)]), None, "all there is is its share");

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::LazyLock;
 
+use tmem_core::eviction::{Ages, Policy};
 use tmem_core::sim::{Faulty, GuestPage, Quota, SimHost};
 use tmem_core::{
     Client, ClientId, Config, Engine, Error, FrameBytes, Handle, Oid, PoolId, PoolKind, Progress,
@@ -179,8 +180,8 @@ struct Saving {
     seen: HashMap<Handle, u8>,
 }
 
-struct Guest {
-    client: Client<Faulty<SimHost>>,
+struct Guest<P: Policy> {
+    client: Client<Faulty<SimHost>, P>,
     quota: &'static Quota,
     cap: Option<u64>,
     frozen: bool,
@@ -189,7 +190,7 @@ struct Guest {
     saving: Option<Saving>,
 }
 
-impl Guest {
+impl<P: Policy> Guest<P> {
     /// By the administrator, or for as long as it is saved.
     fn is_frozen(&self) -> bool {
         self.frozen || self.saving.is_some()
@@ -197,14 +198,14 @@ impl Guest {
 }
 
 /// Engine and model.
-pub struct Machine {
-    pub engine: Engine<Faulty<SimHost>>,
+pub struct Machine<P: Policy = Ages> {
+    pub engine: Engine<Faulty<SimHost>, P>,
     world: World,
     contents: &'static [Box<FrameBytes>],
     buffer: Box<FrameBytes>,
     quotas: [&'static Quota; CLIENTS],
     unlimited: &'static Quota,
-    guests: [Option<Guest>; CLIENTS],
+    guests: [Option<Guest<P>>; CLIENTS],
     shared: [Option<Shared>; UUIDS],
     /// Ephemeral pages may have been evicted.
     lossy: bool,
@@ -252,12 +253,19 @@ fn index(index: u16) -> u32 {
 
 impl Machine {
     pub fn new(world: World) -> Self {
+        Self::with_policy(world)
+    }
+}
+
+impl<P: Policy> Machine<P> {
+    /// As `new`, with any policy.
+    pub fn with_policy(world: World) -> Self {
         let config = Config {
             compress: world.compress,
             dedup: world.dedup,
         };
         Self {
-            engine: Engine::new(Faulty::new(SimHost::new(world.frames)), config),
+            engine: Engine::with_policy(Faulty::new(SimHost::new(world.frames)), config),
             world,
             contents: versions(),
             buffer: Box::new(FrameBytes([0; 4096])),
@@ -888,7 +896,7 @@ impl Machine {
             compress: true,
             dedup: false,
         };
-        let copy = Engine::new(SimHost::new(u64::MAX), config);
+        let copy = Engine::<_, P>::with_policy(SimHost::new(u64::MAX), config);
         let twin = copy.client(ClientId(9), self.unlimited, 1).expect("memory");
         for handle in there.keys() {
             if !copy.has_pool(&twin, handle.pool) {
