@@ -28,12 +28,16 @@ mod list;
 mod offer;
 mod policy;
 mod shares;
+#[cfg(any(test, feature = "sim"))]
+mod sieve;
 
 pub use ages::Ages;
 pub use list::{Linked, Links, List};
 pub(crate) use offer::{Offer, Published, most_urgent};
 pub use policy::{Access, Gone, Pages, Policy, Use};
 pub(crate) use shares::{Claim, furthest_above};
+#[cfg(any(test, feature = "sim"))]
+pub use sieve::Sieve;
 
 pub use crate::memory::owned::InFrame;
 pub use crate::record::PageRef;
@@ -54,6 +58,7 @@ macro_rules! for_each_policy {
     ($run:ident) => {
         $run! {
             ages: $crate::eviction::Ages,
+            sieve: $crate::eviction::Sieve,
         }
     };
 }
