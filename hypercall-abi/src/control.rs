@@ -4,11 +4,12 @@
 use core::fmt;
 use core::mem::size_of;
 
+use crate::errno::Errno;
 use crate::request::{Oid, PageAddress, PoolId};
+use crate::spec::POOLS_PER_CLIENT;
 use crate::sysctl::{
     ALL_CLIENTS, ClientInfo, PAGE_BYTES, PageHandle, PoolInfo, SysctlCommand, SysctlOp,
 };
-use crate::{Errno, POOLS_PER_CLIENT};
 
 /// `DOMID_FIRST_RESERVED`: the first number that no domain has.
 const FIRST_RESERVED: u32 = 0x7ff0;

@@ -20,7 +20,7 @@ use static_assertions::{const_assert, const_assert_eq};
 use zerocopy::byteorder::little_endian::{I32, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::SPEC_VERSION;
+use crate::spec::SPEC_VERSION;
 
 /// What a guest asks for: the values of `cmd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

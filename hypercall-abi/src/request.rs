@@ -6,8 +6,9 @@ use core::fmt;
 use zerocopy::Unaligned;
 use zerocopy::byteorder::little_endian::U64;
 
+use crate::errno::Errno;
 use crate::op::{Command, CompatOp, NativeOp, Op, PoolFlags};
-use crate::{Errno, POOLS_PER_CLIENT, SPEC_VERSION};
+use crate::spec::{POOLS_PER_CLIENT, SPEC_VERSION};
 
 /// A page of guest memory as the guest named it: a machine frame (PV) or a guest frame (PVH, HVM).
 ///

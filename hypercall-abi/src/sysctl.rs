@@ -11,7 +11,7 @@ use static_assertions::const_assert_eq;
 use zerocopy::byteorder::little_endian::{I32, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::SPEC_VERSION;
+use crate::spec::SPEC_VERSION;
 
 /// `XEN_SYSCTL_tmem_op`: the sysctl's number.
 pub const SYSCTL: u32 = 24;

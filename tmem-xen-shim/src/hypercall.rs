@@ -12,7 +12,7 @@ use tmem_core::{
     Client, ClientId, Engine, Error, Handle, Oid, POOLS_PER_CLIENT, PoolId, PoolKind, Progress,
 };
 
-use crate::tmem_rs_guest;
+use crate::types::tmem_rs_guest;
 use crate::xen::{Account, Xen};
 
 /// What any command returns while tmem is off.

@@ -29,92 +29,22 @@ mod console;
 mod control;
 mod hypercall;
 mod list;
+mod types;
 mod xen;
 
 use core::ffi::c_void;
-use core::mem::{offset_of, size_of};
+use core::mem::size_of;
 
-use static_assertions::const_assert_eq;
 use tmem_core::compress::Scratch;
 use tmem_core::{Config, Count, Engine, Patience, Progress};
 
 use boot::Boot;
-use xen::{Counter, Xen};
+use xen::Xen;
+
+pub use types::{tmem_rs_config, tmem_rs_figures, tmem_rs_guest, tmem_rs_wait};
 
 /// The one store of this hypervisor, from `tmem_rs_init` on.
 static ENGINE: Boot<Engine<Xen>> = Boot::new();
-
-/// Frames given back to Xen's allocator for the asking.
-static RELINQUISHED: Counter = Counter::new();
-
-/// Times that it asked.
-static RELINQUISHES: Counter = Counter::new();
-
-/// What the administrator and chance decide at boot.
-#[repr(C)]
-pub struct tmem_rs_config {
-    /// Compress pages.
-    pub compress: bool,
-    /// Keep equal pages of a client once.
-    pub dedup: bool,
-    /// 128 bits that guests cannot guess.
-    pub seed: [u64; 2],
-}
-
-/// How long to wait for a lock of tmem's.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub enum tmem_rs_wait {
-    /// Until it is there. For callers without locks.
-    Always,
-    /// Not much longer than an operation of tmem's takes. For callers with any lock that Xen allows around an allocation.
-    ALittle,
-    /// Not at all. For the same callers.
-    Not,
-}
-
-/// A domain, as tmem knows it. Embedded in `struct domain`, which keeps it for as long as it lives.
-#[repr(C)]
-pub struct tmem_rs_guest {
-    /// Tmem's own: NULL at first, and again once the client is destroyed.
-    pub client: *mut c_void,
-    /// The `struct domain`, for `tmem_host_charge`.
-    pub domain: *mut c_void,
-    /// The domain's id.
-    pub domid: u16,
-    /// Its vCPUs: as many may call at once.
-    pub vcpus: u32,
-}
-
-/// Figures of the whole store; those of events count from boot.
-#[repr(C)]
-#[derive(Default)]
-pub struct tmem_rs_figures {
-    /// Domains that use tmem.
-    pub clients: u64,
-    /// Their pools.
-    pub pools: u64,
-    /// Pages in those.
-    pub pages: u64,
-    /// Frames of ephemeral pages, metadata included.
-    pub ephemeral_frames: u64,
-    /// Frames of persistent pages, metadata included.
-    pub persistent_frames: u64,
-    /// Frames that `tmem_rs_relinquish` could give back.
-    pub freeable_frames: u64,
-    /// Puts asked for.
-    pub puts: u64,
-    /// Gets asked for.
-    pub gets: u64,
-    /// Gets that found their page.
-    pub hits: u64,
-    /// Pages evicted.
-    pub evicted: u64,
-}
-
-const_assert_eq!(offset_of!(tmem_rs_guest, domid), 16);
-const_assert_eq!(offset_of!(tmem_rs_guest, vcpus), 20);
-const_assert_eq!(size_of::<tmem_rs_guest>(), 24);
 
 /// Bytes of page-aligned scratch memory that C keeps for each CPU and `tmem_host_scratch` returns.
 #[unsafe(no_mangle)]
@@ -210,8 +140,8 @@ pub extern "C" fn tmem_rs_relinquish(frames: u64, wait: tmem_rs_wait) -> u64 {
     let freed = ENGINE
         .get()
         .map_or(0, |engine| engine.relinquish_with(frames, patience));
-    RELINQUISHES.add(1);
-    RELINQUISHED.add(freed);
+    list::RELINQUISHES.add(1);
+    list::RELINQUISHED.add(freed);
     freed
 }
 

@@ -10,7 +10,13 @@
 
 use tmem_core::{Client, Count, Engine, PoolInfo, PoolKind, PoolStats, Uuid};
 
-use crate::xen::{FAILED, Xen};
+use crate::xen::{Counter, FAILED, Xen};
+
+/// Frames given back to Xen's allocator for the asking.
+pub static RELINQUISHED: Counter = Counter::new();
+
+/// Times that it asked.
+pub static RELINQUISHES: Counter = Counter::new();
 
 /// Shared pools that the host may have.
 const SHARED_POOLS: usize = hypercall_abi::SHARED_POOLS as usize;
@@ -169,8 +175,8 @@ pub fn everything<S: Sink>(text: &mut Text<S>, engine: &Engine<Xen>, long: bool)
         (*b"Af", FAILED.metadata.get()),
         (*b"Pf", FAILED.data.get()),
         (*b"Et", past.get(Count::Evicted)),
-        (*b"Rt", crate::RELINQUISHED.get()),
-        (*b"Ra", crate::RELINQUISHES.get()),
+        (*b"Rt", RELINQUISHED.get()),
+        (*b"Ra", RELINQUISHES.get()),
     ] {
         text.number(key, value);
     }

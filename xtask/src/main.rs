@@ -9,6 +9,7 @@ mod fuzz;
 mod guest;
 mod host_test;
 mod hostile_test;
+mod layers;
 mod library_check;
 mod licences;
 mod packages;
@@ -52,6 +53,8 @@ enum Task {
     Build,
     /// Build the library and hold it against Xen's rules by disassembling it
     Check,
+    /// Check that files import only from lower layers, and never in a circle
+    Layers,
     /// Drive the engine and its model by random operations
     Soak {
         /// How many operations
@@ -96,6 +99,10 @@ fn main() -> ExitCode {
         Task::Check => toolchain::build_library().and_then(|library| {
             println!("{}", library_check::check(&library.archive)?);
             Ok(true)
+        }),
+        Task::Layers => layers::check().map(|report| {
+            println!("{report}");
+            true
         }),
         Task::Soak {
             operations,

@@ -16,6 +16,7 @@ use crate::fuzz;
 use crate::guest::{Guest, Kind, Outcome, read_sums};
 use crate::host_test;
 use crate::hostile_test;
+use crate::layers;
 use crate::library_check;
 use crate::licences;
 use crate::places::{self, short};
@@ -127,6 +128,9 @@ pub fn run() -> Result<bool> {
         "fmt",
         &["fmt", "--all", "--check"],
     ));
+    if let Some(report) = tally.check(layers::check()) {
+        step::note(&format!("layers: {report}"));
+    }
     tally.check(licences::check_files());
     tally.check(licences::check_linked());
     if let Some(built) = tally.check(build::everything()) {

@@ -257,7 +257,8 @@ impl<H: Host, P: Policy> Registry<H, P> {
     /// The store to evict from: of the client furthest above its share by weight, else that with the most urgent page.
     fn victim(&self, now: u32) -> Option<&Store<H, P>> {
         let claims = || {
-            self.bodies().map(|body| {
+            let limited = self.bodies().filter(|body| body.weight() > 0);
+            limited.map(|body| {
                 let (weight, frames) = (body.weight(), self.weighed(body));
                 (body, Claim { weight, frames })
             })

@@ -5,24 +5,25 @@
 //! client   weight  frames   share = frames of all with a weight × weight / weights   above
 //!   A         1      300                    200                                      50 %  ◄─ gives
 //!   B         2      300                    400                                       -
-//!   C         0      900    no limit, and none of the others' business                -
 //! ```
+//!
+//! A client whose weight is 0 has no limit, and no part in this.
 
 /// What a client has of ephemeral memory, and what it may have.
 #[derive(Clone, Copy)]
 pub(crate) struct Claim {
-    /// Relative to others' weights; 0: no limit.
+    /// Relative to others' weights.
     pub(crate) weight: u32,
     pub(crate) frames: u64,
 }
 
-/// The client furthest above its share, in proportion to that; none if all are at theirs, or below.
+/// Of the clients that have a weight, the one furthest above its share, in proportion to that; none if all are at theirs, or
+/// below.
 pub(crate) fn furthest_above<C, I: Iterator<Item = (C, Claim)>>(
     clients: impl Fn() -> I,
 ) -> Option<C> {
-    let limited = || clients().filter(|(_, claim)| claim.weight > 0);
-    let weights: u64 = limited().map(|(_, claim)| u64::from(claim.weight)).sum();
-    let frames: u64 = limited().map(|(_, claim)| claim.frames).sum();
+    let weights: u64 = clients().map(|(_, claim)| u64::from(claim.weight)).sum();
+    let frames: u64 = clients().map(|(_, claim)| claim.frames).sum();
     let excess = |claim: Claim| {
         let share = frames * u64::from(claim.weight) / weights.max(1);
         // A hundredth above is still at its share.
@@ -31,7 +32,7 @@ pub(crate) fn furthest_above<C, I: Iterator<Item = (C, Claim)>>(
             .checked_sub(share + share / 128 + 1)
             .map(|over| (over << 16) / share.max(1))
     };
-    limited()
+    clients()
         .filter_map(|(client, claim)| Some((excess(claim)?, client)))
         .max_by_key(|(excess, _)| *excess)
         .map(|(_, client)| client)
@@ -52,9 +53,9 @@ mod tests {
 
     #[test]
     fn the_client_furthest_above_its_share_gives() {
-        assert_eq!(gives(&[(1, 300), (2, 300), (0, 900)]), Some(0));
+        assert_eq!(gives(&[(1, 300), (2, 300)]), Some(0));
         assert_eq!(gives(&[(1, 1000), (1, 1010)]), None, "a hundredth above");
-        assert_eq!(gives(&[(0, 5), (0, 500)]), None, "no limits");
+        assert_eq!(gives(&[]), None, "nobody has a weight");
         assert_eq!(gives(&[(1, 200), (4, 800), (4, 200)]), Some(1));
         assert_eq!(gives(&[(1, 500)]), None, "all there is is its share");
     }

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Numbers that the interface fixes.
+
+/// `__HYPERVISOR_tmem_op`: the hypercall's number. Its one argument points to an [`Op`](crate::op::Op).
+pub const HYPERCALL: u32 = 38;
+
+/// `TMEM_SPEC_VERSION`: the only version that a pool may ask for.
+pub const SPEC_VERSION: u32 = 1;
+
+/// Most pools that one client may have at a time.
+pub const POOLS_PER_CLIENT: u32 = 16;
+
+/// Most shared pools that the host may have at a time.
+pub const SHARED_POOLS: u32 = 16;
+
+/// What PUT, GET, the flushes, and `DESTROY_POOL` of a live pool return when they did what was asked. Linux takes nothing else
+/// for success.
+pub const DONE: i64 = 1;
+
+/// What GET returns when the page is not there, and `DESTROY_POOL` when there was no such pool.
+pub const NOTHING_THERE: i64 = 0;
