@@ -4,6 +4,8 @@
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
+use heapless::Vec;
+
 use crate::clients::saving::Saving;
 use crate::clients::slot::{SHARED, STORES, Slot, State};
 use crate::eviction::{Ages, Policy};
@@ -24,7 +26,7 @@ pub(crate) struct Control {
     pub(crate) uuids: [Uuid; POOLS_PER_CLIENT],
     pub(crate) saving: Option<Saving>,
     /// Shared pools that the client may join.
-    pub(crate) authorised: [Option<Uuid>; SHARED_POOLS],
+    pub(crate) authorised: Vec<Uuid, SHARED_POOLS>,
 }
 
 pub(crate) struct Body<H: Host, P: Policy> {
@@ -73,7 +75,7 @@ impl<H: Host, P: Policy> Body<H, P> {
                 removals: [(0, Cursor::START); POOLS_PER_CLIENT],
                 uuids: [[0; 2]; POOLS_PER_CLIENT],
                 saving: None,
-                authorised: [None; SHARED_POOLS],
+                authorised: Vec::new(),
             }),
         }
     }

@@ -150,10 +150,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
 
     /// Whether nobody but one client, with one id, uses a pool: so it is with private ones.
     pub(crate) fn is_last_user(&self, slot: Slot) -> bool {
-        self.pool_of(slot).is_none_or(|pool| {
-            let ids = pool.users.iter().flatten().map(|user| user.1);
-            ids.sum::<u32>() <= 1
-        })
+        self.pool_of(slot).is_none_or(Shared::has_one_user)
     }
 
     /// Takes one of a client's ids for a shared pool away; the last one's closes the pool. Nothing for a private one.
@@ -165,7 +162,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
             return;
         };
         pool.dismiss(client);
-        if pool.users.iter().all(Option::is_none) {
+        if pool.users.is_empty() {
             place.pool = None;
             if let Some(store) = &place.store {
                 store.trim(host, Patience::Waits);
@@ -210,8 +207,8 @@ impl<H: Host, P: Policy> Registry<H, P> {
 
     fn stores<'a>(&'a self, body: &'a Body<H, P>) -> impl Iterator<Item = &'a Store<H, P>> {
         let owned = self.shared.iter().filter_map(|place| {
-            let first = place.pool.as_ref()?.users.iter().flatten().next()?;
-            place.store.as_deref().filter(|_| first.0 == body.id)
+            let first = place.pool.as_ref()?.users.first()?;
+            place.store.as_deref().filter(|_| first.client == body.id)
         });
         body.store(EPHEMERAL).into_iter().chain(owned)
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Shared pools: which there are, who uses them, and the store of each.
 
+use heapless::Vec;
+
 use crate::eviction::Policy;
 use crate::host::Host;
 use crate::memory::counted::Counted;
@@ -16,8 +18,15 @@ const SHARED_CPUS: u32 = 2;
 
 pub(super) struct Shared {
     pub(super) uuid: Uuid,
-    /// Clients and how many ids each has for it. The first answers for its memory.
-    pub(super) users: [Option<(ClientId, u32)>; USERS],
+    /// In the order in which they joined. The first answers for the pool's memory.
+    pub(super) users: Vec<User, USERS>,
+}
+
+/// A client that uses a shared pool.
+pub(super) struct User {
+    pub(super) client: ClientId,
+    /// Ids that it has for the pool.
+    pub(super) ids: u32,
 }
 
 /// Room for a shared pool.
@@ -36,9 +45,7 @@ impl<H: Host, P: Policy> Place<H, P> {
         store: None,
         pool: None,
     };
-}
 
-impl<H: Host, P: Policy> Place<H, P> {
     /// Makes a pool here, unless it is there.
     pub(super) fn open(&mut self, host: &H, uuid: Uuid) -> Result<&mut Self, Shortage> {
         if self.pool.is_some() {
@@ -53,7 +60,7 @@ impl<H: Host, P: Policy> Place<H, P> {
         }
         self.pool = Some(Shared {
             uuid,
-            users: [None; USERS],
+            users: Vec::new(),
         });
         Ok(self)
     }
@@ -72,27 +79,25 @@ impl<H: Host, P: Policy> Place<H, P> {
 impl Shared {
     /// Adds an id of the client's.
     pub(super) fn admit(&mut self, client: ClientId) -> Result<(), Shortage> {
-        let known = |user: &Option<(ClientId, u32)>| user.is_some_and(|user| user.0 == client);
-        let users = &self.users;
-        let number = users
-            .iter()
-            .position(known)
-            .or_else(|| users.iter().position(Option::is_none))
-            .ok_or(Shortage::Full)?;
-        self.users[number].get_or_insert((client, 0)).1 += 1;
-        Ok(())
+        if let Some(user) = self.users.iter_mut().find(|user| user.client == client) {
+            user.ids += 1;
+            return Ok(());
+        }
+        self.users
+            .push(User { client, ids: 1 })
+            .map_err(|_| Shortage::Full)
     }
 
     /// Takes an id of the client's away.
     pub(super) fn dismiss(&mut self, client: ClientId) {
-        let known = |user: &&mut Option<(ClientId, u32)>| user.is_some_and(|user| user.0 == client);
-        if let Some(place) = self.users.iter_mut().find(known)
-            && let Some((_, ids)) = place
-        {
-            *ids -= 1;
-            if *ids == 0 {
-                *place = None;
-            }
+        if let Some(user) = self.users.iter_mut().find(|user| user.client == client) {
+            user.ids -= 1;
         }
+        self.users.retain(|user| user.ids > 0);
+    }
+
+    /// Whether one client uses it, with one id.
+    pub(super) fn has_one_user(&self) -> bool {
+        self.users.iter().map(|user| user.ids).sum::<u32>() <= 1
     }
 }

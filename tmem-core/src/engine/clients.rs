@@ -87,23 +87,11 @@ impl<H: Host, P: Policy> Engine<H, P> {
     /// # Errors
     /// `TooManyPools` if the client may join 16 pools already.
     pub fn authorise(&self, client: &Client<H, P>, uuid: Uuid, allow: bool) -> Result<(), Error> {
-        let mut control = client.body().control.lock();
-        let known = control
-            .authorised
-            .iter()
-            .position(|there| *there == Some(uuid));
-        if allow && known.is_none() {
-            let place = control
-                .authorised
-                .iter_mut()
-                .find(|there| there.is_none())
-                .ok_or(Error::TooManyPools)?;
-            *place = Some(uuid);
-        } else if let Some(place) = known
-            .filter(|_| !allow)
-            .and_then(|known| control.authorised.get_mut(known))
-        {
-            *place = None;
+        let authorised = &mut client.body().control.lock().authorised;
+        if !allow {
+            authorised.retain(|there| *there != uuid);
+        } else if !authorised.contains(&uuid) {
+            authorised.push(uuid).map_err(|_| Error::TooManyPools)?;
         }
         Ok(())
     }

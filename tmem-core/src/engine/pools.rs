@@ -56,7 +56,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         let number = match kind {
             PoolKind::Persistent => self.private_store(body, PERSISTENT)?,
             PoolKind::SharedEphemeral(uuid)
-                if uuid != [u64::MAX; 2] && control.authorised.contains(&Some(uuid)) =>
+                if uuid != [u64::MAX; 2] && control.authorised.contains(&uuid) =>
             {
                 control.uuids[id.index()] = uuid;
                 self.making_room(|| self.registry.lock().join(&self.host, body, uuid))

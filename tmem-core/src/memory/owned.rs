@@ -36,11 +36,8 @@ pub(crate) const fn zeroed<T: InFrame>() -> T {
 }
 
 impl<T> Owned<T> {
-    const FITS: () = assert!(
-        size_of::<T>() <= FRAME_BYTES
-            && FRAME_BYTES.is_multiple_of(align_of::<T>())
-            && !core::mem::needs_drop::<T>()
-    );
+    const FITS: () =
+        assert!(size_of::<T>() <= FRAME_BYTES && FRAME_BYTES.is_multiple_of(align_of::<T>()));
 
     /// Zeroes a fresh frame and types it.
     pub(super) fn zeroed(frame: NonNull<FrameBytes>) -> Self

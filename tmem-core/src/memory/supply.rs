@@ -14,6 +14,8 @@ mod check;
 
 use core::ptr::NonNull;
 
+use heapless::Vec;
+
 use crate::frame::{FrameBytes, FrameNumber};
 use crate::host::Host;
 use crate::memory::owned::{InFrame, Owned};
@@ -38,8 +40,7 @@ pub(crate) struct Frames<H: Host> {
     account: Option<H::Account>,
     metadata: u32,
     data: u32,
-    spare: [FrameNumber; SPARES],
-    spares: u8,
+    spares: Vec<FrameNumber, SPARES, u8>,
 }
 
 impl<H: Host> Frames<H> {
@@ -48,8 +49,7 @@ impl<H: Host> Frames<H> {
             account,
             metadata: 0,
             data: 0,
-            spare: [FrameNumber(0); SPARES],
-            spares: 0,
+            spares: Vec::new(),
         }
     }
 
@@ -60,7 +60,7 @@ impl<H: Host> Frames<H> {
 
     /// Data frames held that carry no data.
     pub(crate) fn spares(&self) -> u32 {
-        u32::from(self.spares)
+        self.spares.len() as u32
     }
 
     /// Pairs the counts with the host they are counts of.
@@ -113,17 +113,19 @@ impl<H: Host> Supply<'_, H> {
     }
 
     pub(crate) fn give_metadata<T>(&mut self, owned: Owned<T>) {
-        // SAFETY: an `Owned` holds a frame of this host's `alloc_metadata`, and ends here.
-        unsafe { self.host.free_metadata(owned.into_frame()) };
+        let frame = owned.into_frame();
+        // SAFETY: an `Owned` has the only way to its `T`, and ends here.
+        unsafe { frame.cast::<T>().drop_in_place() };
+        // SAFETY: an `Owned` holds a frame of this host's `alloc_metadata`.
+        unsafe { self.host.free_metadata(frame) };
         self.frames.metadata -= 1;
         self.uncharge();
     }
 
     /// A data frame, its bytes undefined.
     pub(crate) fn take_data(&mut self) -> Result<FrameNumber, Shortage> {
-        if self.frames.spares > 0 {
-            self.frames.spares -= 1;
-            return Ok(self.frames.spare[usize::from(self.frames.spares) % SPARES]);
+        if let Some(spare) = self.frames.spares.pop() {
+            return Ok(spare);
         }
         self.charge()?;
         let Some(frame) = self.host.alloc_data() else {
@@ -136,10 +138,7 @@ impl<H: Host> Supply<'_, H> {
 
     /// Keeps the frame for the next page, or gives it to the host if there are enough of them.
     pub(crate) fn give_data(&mut self, frame: FrameNumber) {
-        if usize::from(self.frames.spares) < SPARES {
-            self.frames.spare[usize::from(self.frames.spares) % SPARES] = frame;
-            self.frames.spares += 1;
-        } else {
+        if let Err(frame) = self.frames.spares.push(frame) {
             self.give_to_host(frame);
         }
     }
@@ -147,9 +146,8 @@ impl<H: Host> Supply<'_, H> {
     /// Gives the spare frames to the host; says how many there were.
     pub(crate) fn trim(&mut self) -> u32 {
         let spares = self.frames.spares();
-        while self.frames.spares > 0 {
-            self.frames.spares -= 1;
-            self.give_to_host(self.frames.spare[usize::from(self.frames.spares) % SPARES]);
+        while let Some(spare) = self.frames.spares.pop() {
+            self.give_to_host(spare);
         }
         spares
     }

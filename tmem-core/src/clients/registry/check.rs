@@ -130,15 +130,15 @@ impl<H: Host, P: Policy> Registry<H, P> {
         }
         for (number, pool) in self.shared.iter().enumerate() {
             let Some(shared) = &pool.pool else { continue };
-            let listed = shared.users.iter().flatten();
-            let ids: Vec<_> = listed.filter(|user| user.0 == body.id).collect();
+            let listed = shared.users.iter();
+            let ids: Vec<_> = listed.filter(|user| user.client == body.id).collect();
             let used = PoolId::all()
                 .map(|id| body.slot(id))
                 .filter(|slot| slot.state() != State::Free && slot.shared() == Some(number))
                 .count();
             assert!(ids.len() <= 1, "{:?} is a user twice", body.id);
             assert_eq!(
-                ids.first().map_or(0, |user| user.1) as usize,
+                ids.first().map_or(0, |user| user.ids) as usize,
                 used,
                 "ids of {:?} for shared pool {:x?}",
                 body.id,

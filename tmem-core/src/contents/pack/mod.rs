@@ -234,7 +234,7 @@ impl Pack {
         supply: &mut Supply<'_, H>,
     ) -> Fragment {
         // From the last part to the first, so that each fragment knows the next.
-        let parts = &plan.parts[..plan.len.min(FRAGMENTS)];
+        let parts = &plan.parts;
         let mut end = bytes.len();
         let mut next = 0;
         let mut first = Fragment(0);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The policy of packing: which gaps a page goes to.
 
+use heapless::Vec;
+
 use crate::contents::pack::fragment::{GRANULE, GRANULES, HEADER, granules, low_mask};
 use crate::contents::pack::gaps::Gaps;
 use crate::memory::arena::NONE;
@@ -17,16 +19,13 @@ pub(super) const CRUMBS: u32 = 8;
 /// Which frames a page would go to, and how many granules of each.
 #[derive(Default)]
 pub(super) struct Plan {
-    pub(super) parts: [(u32, u32); FRAGMENTS],
-    pub(super) len: usize,
+    pub(super) parts: Vec<(u32, u32), FRAGMENTS>,
 }
 
 impl Plan {
     pub(super) fn add(&mut self, frame: u32, granules: u32) {
-        if let Some(part) = self.parts.get_mut(self.len) {
-            *part = (frame, granules);
-            self.len += 1;
-        }
+        let added = self.parts.push((frame, granules));
+        debug_assert!(added.is_ok(), "a plan of too many parts");
     }
 }
 
@@ -74,7 +73,7 @@ impl Gaps {
                     plan.add(fit.map_or(frame, |fit| self.head(fit)), granules(rest));
                     return (plan, 0);
                 }
-                if plan.len == FRAGMENTS - 1 {
+                if plan.parts.len() == FRAGMENTS - 1 {
                     return (plan, rest);
                 }
                 plan.add(frame, class);
