@@ -19,6 +19,9 @@ use crate::shard::walk::Cursor;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Lock, rank};
 
+/// The weight of a client for which the administrator set none: no limit.
+const DEFAULT_WEIGHT: u32 = 0;
+
 /// What only one CPU at a time may change.
 pub(crate) struct Control {
     /// How far the removal of a dying pool has come: the shard, and where in it.
@@ -67,7 +70,7 @@ impl<H: Host, P: Policy> Body<H, P> {
             frozen: AtomicBool::new(false),
             saving: AtomicBool::new(false),
             compress: AtomicBool::new(compress),
-            weight: AtomicU32::new(0),
+            weight: AtomicU32::new(DEFAULT_WEIGHT),
             cap: AtomicU64::new(u64::MAX),
             slots: [const { AtomicU64::new(0) }; POOLS_PER_CLIENT],
             stores: [const { AtomicPtr::new(core::ptr::null_mut()) }; STORES],
