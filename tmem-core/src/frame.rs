@@ -12,11 +12,6 @@ pub struct FrameBytes(pub [u8; FRAME_BYTES]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameNumber(pub u64);
 
-impl FrameNumber {
-    /// How many bits of a frame number the engine keeps.
-    pub const BITS: u32 = 40;
-}
-
 /// The guest's frame could not be read or written: not the guest's, not memory, or not writable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadFrame;

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The keyed hash that places objects and pages.
 //!
+//! ```text
+//! Handle: │ pool │ oid │ index │
+//!         └──────┬─────┘   │
+//!            SipHash ──────┼──► the object's hash ─┐
+//!                          └──────► two folds ◄────┘ ─► the page's hash
+//! PageKey: │ handle │ both hashes │ ─► the index
+//! ```
+//!
 //! Guests choose the names that are hashed, so the hash must not let them choose the place: object names go through
 //! SipHash-1-3 (Aumasson and Bernstein, "`SipHash`: a fast short-input PRF", 2012) under a key drawn at boot. A page's hash
 //! mixes its object's hash and its index with two multiplications by secret words; the attacker sees no hash, only time.

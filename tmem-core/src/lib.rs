@@ -16,6 +16,49 @@
 //!   the registry's lock. Order: client control, registry, shard.
 //! - **Hostile guests.** Names are hashed under a key, guest memory is copied before it is looked at, and nothing a guest
 //!   asks reaches a panic.
+//!
+//! Folders are layers: a file imports only from its own and from lower ones.
+//!
+//! ```text
+//! engine        the operations: put get flush pools clients reclaim save statistics
+//! clients       clients, their pools and saves, shared pools, the registry of them all
+//! shard         the pages under one lock: records, finding, storing, removing; the store of shards
+//! eviction      whose page goes next: policies, shares by weight
+//! contents      where bytes lie: same-filled, raw, packed, shared by equal pages
+//! index record  from a hash to a record
+//! memory        frames and their supply; tables and arenas out of single frames
+//! host compress the machine below; the codec and each CPU's memory for it
+//! names frame sync prefetch hash stats
+//! ```
+//!
+//! # Example
+//!
+//! Over the simulated host of the tests (feature `sim`):
+//!
+//! ```
+//! use std::ptr::NonNull;
+//! use tmem_core::sim::{GuestPage, Quota, SimHost};
+//! use tmem_core::{ClientId, Config, Engine, Error, FrameBytes, Oid, PoolKind};
+//!
+//! # fn main() -> Result<(), Error> {
+//! let config = Config { compress: true, dedup: false };
+//! let engine = Engine::new(SimHost::new(100), config);
+//! let client = engine.client(ClientId(1), Quota::new(50), 1)?;
+//! let pool = engine.new_pool(&client, PoolKind::Ephemeral)?;
+//! let handle = pool.page(Oid([42, 0, 0]), 7);
+//!
+//! let mut page = Box::new(FrameBytes([1; 4096]));
+//! engine.put(&client, handle, GuestPage::Memory(NonNull::from(&*page)))?;
+//! page.0.fill(0);
+//! let found = engine.get(&client, handle, GuestPage::Memory(NonNull::from(&mut *page)))?;
+//! assert!(found && page.0 == [1; 4096]);
+//!
+//! // A get takes an ephemeral page along.
+//! let again = engine.get(&client, handle, GuestPage::Memory(NonNull::from(&mut *page)));
+//! assert_eq!(again, Err(Error::EmptyPool));
+//! # Ok(())
+//! # }
+//! ```
 #![no_std]
 
 #[cfg(any(test, feature = "sim"))]

@@ -31,6 +31,13 @@ impl PoolId {
     pub(crate) const FIRST: Self = Self(0);
 
     /// `None` if no client can have such a pool.
+    ///
+    /// ```
+    /// use tmem_core::PoolId;
+    ///
+    /// assert!(PoolId::new(15).is_some());
+    /// assert!(PoolId::new(16).is_none());
+    /// ```
     #[must_use]
     pub fn new(id: u32) -> Option<Self> {
         (id < POOLS_PER_CLIENT as u32).then_some(Self(id as u8))

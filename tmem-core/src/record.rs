@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which record a page has, in the words that lists, headers and the index keep.
+//!
+//! ```text
+//!            31     30    29 ‥ 0
+//! word: │ object │ many │ number + 1 │      0: none
+//!            0      0   a page's own record
+//!            1      0   an object's record that is its only page's too
+//!            1      1   an object with several pages: in the index only
+//! ```
 
 use crate::index::Entry;
 

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What happened, counted per pool and shard and summed when somebody asks.
+//!
+//! ```text
+//! shard: pool × 16, each │ count × 13 │ ─► sum over the shards ─► pool ─► sum over pools ─► engine
+//! ```
 
 use crate::names::{POOLS_PER_CLIENT, PoolId};
 

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A client: whom pools belong to, what the administrator set for it, and where its pages are.
+//!
+//! ```text
+//! Body (one frame): │ holders │ id, account │ settings │ slot × 16 │ store × 18 │ lock │ Control │
+//!                                  read without a lock ─┴──────┴─► ephemeral, persistent, shared × 16
+//! Client: one holder of a Body
+//! ```
 
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;

@@ -5,7 +5,7 @@
 pub(crate) mod check;
 
 use crate::clients::client::{Body, Client};
-use crate::clients::shared::{Place, Shared};
+use crate::clients::shared::{SharedPool, SharedStore};
 use crate::clients::slot::{EPHEMERAL, Slot};
 use crate::eviction::{Claim, Policy, furthest_above, most_urgent};
 use crate::host::Host;
@@ -31,7 +31,7 @@ pub(crate) struct Registry<H: Host, P: Policy> {
     frames: Frames<H>,
     members: Table<Member<H, P>>,
     count: u32,
-    shared: [Place<H, P>; SHARED_POOLS],
+    shared: [SharedStore<H, P>; SHARED_POOLS],
     /// What happened to ephemeral and to persistent pools that are gone.
     past: [PoolStats; 2],
 }
@@ -45,7 +45,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
             frames: Frames::new(None),
             members: Table::new(Member(None)),
             count: 0,
-            shared: [const { Place::EMPTY }; SHARED_POOLS],
+            shared: [const { SharedStore::EMPTY }; SHARED_POOLS],
             past: [PoolStats::NONE; 2],
         }
     }
@@ -133,7 +133,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
             .or_else(|| places().position(|place| place.pool.is_none()))
             .ok_or(Shortage::Full)?;
         let place = &mut self.shared[number];
-        let Place {
+        let SharedStore {
             store: Some(store),
             pool,
         } = place.open(host, uuid)?
@@ -144,13 +144,13 @@ impl<H: Host, P: Policy> Registry<H, P> {
         Ok(body.hold_shared(number, store))
     }
 
-    fn pool_of(&self, slot: Slot) -> Option<&Shared> {
+    fn pool_of(&self, slot: Slot) -> Option<&SharedPool> {
         self.shared.get(slot.shared()?)?.pool.as_ref()
     }
 
     /// Whether nobody but one client, with one id, uses a pool: so it is with private ones.
     pub(crate) fn is_last_user(&self, slot: Slot) -> bool {
-        self.pool_of(slot).is_none_or(Shared::has_one_user)
+        self.pool_of(slot).is_none_or(SharedPool::has_one_user)
     }
 
     /// Takes one of a client's ids for a shared pool away; the last one's closes the pool. Nothing for a private one.

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Shared pools: which there are, who uses them, and the store of each.
+//!
+//! ```text
+//! SharedStore × 16: │ store, for as long as anybody holds it │ pool, while there is one: uuid, users │
+//! ```
 
 use heapless::Vec;
 
@@ -16,7 +20,7 @@ const USERS: usize = 32;
 /// CPUs that a shared pool's store is made for.
 const SHARED_CPUS: u32 = 2;
 
-pub(super) struct Shared {
+pub(super) struct SharedPool {
     pub(super) uuid: Uuid,
     /// In the order in which they joined. The first answers for the pool's memory.
     pub(super) users: Vec<User, USERS>,
@@ -34,13 +38,13 @@ pub(super) struct User {
 /// A client reads its pools without a lock, so it holds a store for good once it has used it: the store outlives its
 /// pools, and serves the next. As all clients number stores alike, and there are no more stores than shared pools may be,
 /// none ever lacks a place for one.
-pub(super) struct Place<H: Host, P: Policy> {
+pub(super) struct SharedStore<H: Host, P: Policy> {
     /// There if a pool is, or if a client still holds it.
     pub(super) store: Option<Counted<Store<H, P>>>,
-    pub(super) pool: Option<Shared>,
+    pub(super) pool: Option<SharedPool>,
 }
 
-impl<H: Host, P: Policy> Place<H, P> {
+impl<H: Host, P: Policy> SharedStore<H, P> {
     pub(super) const EMPTY: Self = Self {
         store: None,
         pool: None,
@@ -58,7 +62,7 @@ impl<H: Host, P: Policy> Place<H, P> {
         if let Some(store) = &self.store {
             store.reset_stats(PoolId::FIRST);
         }
-        self.pool = Some(Shared {
+        self.pool = Some(SharedPool {
             uuid,
             users: Vec::new(),
         });
@@ -76,7 +80,7 @@ impl<H: Host, P: Policy> Place<H, P> {
     }
 }
 
-impl Shared {
+impl SharedPool {
     /// Adds an id of the client's.
     pub(super) fn admit(&mut self, client: ClientId) -> Result<(), Shortage> {
         if let Some(user) = self.users.iter_mut().find(|user| user.client == client) {

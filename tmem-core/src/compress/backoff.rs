@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which objects' pages are worth trying to compress.
+//!
+//! ```text
+//! object's hash ─► one of 64 marks: │ failures in a row, to 7 (4 bits) │ puts to leave untried (4 bits) │
+//! ```
 
 use crate::sync::atomic::{AtomicU8, Ordering};
 

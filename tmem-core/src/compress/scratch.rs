@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What one CPU needs to copy and compress a page.
+//!
+//! ```text
+//! put: guest ─► frame ─► codec ─► packed ─► fragments
+//!                 └─ a page that does not compress keeps the frame, and scratch memory gets another
+//! get: fragments ─► packed ─► codec ─► page ─► guest
+//! ```
 
 use crate::compress::codec::{self, Codec};
 use crate::frame::{FRAME_BYTES, FrameBytes, FrameNumber};

@@ -8,7 +8,7 @@
 use crate::contents::pack::fragment::Fragment;
 use crate::contents::place::Place;
 use crate::frame::FrameNumber;
-use crate::memory::arena::Slot;
+use crate::memory::arena::Record;
 use crate::memory::owned::InFrame;
 
 /// Pages that one copy stands for at most.
@@ -103,7 +103,7 @@ impl Copy {
     }
 }
 
-impl Slot for Copy {
+impl Record for Copy {
     fn vacant(previous: u32, next: u32) -> Self {
         let mut copy = Self::NONE;
         (copy.owners[0], copy.owners[1]) = (previous, next);

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where a page's bytes are.
+//!
+//! ```text
+//! Filled ── the word itself       Packed ─► first fragment, bytes
+//! Raw ────► a frame               Shared ─► a copy ─► raw or packed
+//! ```
 
 use crate::contents::pack::fragment::Fragment;
 use crate::frame::FrameNumber;

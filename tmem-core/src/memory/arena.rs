@@ -23,7 +23,7 @@ use crate::memory::table::Table;
 use crate::prefetch::prefetch;
 
 /// A record that can say that it is none.
-pub(crate) trait Slot: InFrame + Copy {
+pub(crate) trait Record: InFrame + Copy {
     /// A vacant record, in the list of vacant ones.
     fn vacant(previous: u32, next: u32) -> Self;
     /// The neighbours in that list; `None` for a live record.
@@ -37,7 +37,7 @@ pub(crate) const NONE: u32 = u32::MAX;
 const CUT: u32 = 256;
 const SHRINK: u32 = 4;
 
-pub(crate) struct Arena<T: Slot> {
+pub(crate) struct Arena<T: Record> {
     table: Table<T>,
     len: u32,
     /// The vacant record to fill next.
@@ -47,7 +47,7 @@ pub(crate) struct Arena<T: Slot> {
     untrimmed: bool,
 }
 
-impl<T: Slot> Arena<T> {
+impl<T: Record> Arena<T> {
     pub(crate) const fn new(sink: T) -> Self {
         Self {
             table: Table::new(sink),
@@ -197,7 +197,7 @@ impl<T: Slot> Arena<T> {
     }
 }
 
-impl<T: Slot> Index<u32> for Arena<T> {
+impl<T: Record> Index<u32> for Arena<T> {
     type Output = T;
     #[inline]
     fn index(&self, number: u32) -> &T {
@@ -205,7 +205,7 @@ impl<T: Slot> Index<u32> for Arena<T> {
     }
 }
 
-impl<T: Slot> IndexMut<u32> for Arena<T> {
+impl<T: Record> IndexMut<u32> for Arena<T> {
     #[inline]
     fn index_mut(&mut self, number: u32) -> &mut T {
         &mut self.table[number]

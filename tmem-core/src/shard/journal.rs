@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The handles of pages that went while their client was being saved live.
+//!
+//! ```text
+//! Off ── start ─► On: │ handle │ handle │ … ◄─ record, take ─► │ ── no memory ─► Torn
+//! ```
 
 #[cfg(any(test, feature = "sim"))]
 mod check;

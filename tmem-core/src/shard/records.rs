@@ -16,7 +16,7 @@ use crate::contents::pack::fragment::Fragment;
 use crate::contents::place::Place;
 use crate::eviction::Pages;
 use crate::frame::FrameNumber;
-use crate::memory::arena::{Arena, NONE, Slot};
+use crate::memory::arena::{Arena, NONE, Record};
 use crate::memory::owned::{InFrame, zeroed};
 use crate::names::{ClientId, Handle, ObjectHandle, Oid, PoolId};
 use crate::record::PageRef;
@@ -109,7 +109,7 @@ impl<S: InFrame + Copy> Page<S> {
     };
 }
 
-impl<S: InFrame + Copy> Slot for Page<S> {
+impl<S: InFrame + Copy> Record for Page<S> {
     fn vacant(previous: u32, next: u32) -> Self {
         Self {
             previous,
@@ -220,7 +220,7 @@ impl<S: InFrame + Copy> Object<S> {
     }
 }
 
-impl<S: InFrame + Copy> Slot for Object<S> {
+impl<S: InFrame + Copy> Record for Object<S> {
     fn vacant(previous: u32, next: u32) -> Self {
         Self {
             word: previous,

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Walking through a shard's records by steps: to remove a pool, and to save one.
+//!
+//! ```text
+//! pages:   0 ‥‥‥‥‥ ◄── cursor ── end        then objects:   0 ‥‥‥‥‥ ◄── cursor ── end
+//! ```
 
 use crate::compress::scratch::Scratch;
 use crate::eviction::{Gone, Policy};

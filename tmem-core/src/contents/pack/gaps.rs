@@ -9,7 +9,7 @@
 //! ```
 
 use crate::contents::pack::fragment::{GRANULES, low_mask};
-use crate::memory::arena::{Arena, NONE, Slot};
+use crate::memory::arena::{Arena, NONE, Record};
 use crate::memory::owned::InFrame;
 
 #[derive(Clone, Copy)]
@@ -25,7 +25,7 @@ pub(super) struct Descriptor {
 // SAFETY: integers.
 unsafe impl InFrame for Descriptor {}
 
-impl Slot for Descriptor {
+impl Record for Descriptor {
     fn vacant(previous: u32, next: u32) -> Self {
         Self {
             frame: u64::MAX,

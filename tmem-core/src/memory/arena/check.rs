@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! An arena's holes are all in its list, and it is no longer than it needs to be.
 
-use super::{Arena, NONE, Slot};
+use super::{Arena, NONE, Record};
 use crate::memory::table::Table;
 
-impl<T: Slot> Arena<T> {
+impl<T: Record> Arena<T> {
     /// Checks the list of holes and the room at the end; returns how many frames it holds.
     ///
     /// # Panics
