@@ -1,32 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Builds, boots and tests everything: `cargo xtask run`, `cargo xtask test`.
 
-mod bench;
 mod build;
-mod device_model;
-mod dom0;
-mod fuzz;
-mod guest;
-mod host_test;
-mod hostile_test;
-mod library_check;
-mod licences;
-mod packages;
+mod checks;
+mod machines;
 mod places;
-mod qemu;
-mod races;
-mod report;
-mod soak;
 mod stamp;
 mod step;
-mod test;
-mod tmemctl;
-mod toolchain;
-mod xen;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use build::{packages, toolchain};
+use checks::{bench, fuzz, library_check, races, soak};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests transcendent memory for Xen, on Debian 12 as root")]
@@ -85,9 +72,9 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
-        Task::Run => report::run(),
-        Task::Test => test::run(),
-        Task::Boot { machine } => test::boot_one(&machine),
+        Task::Run => machines::run::run(),
+        Task::Test => checks::run(),
+        Task::Boot { machine } => checks::boot_one(&machine),
         Task::Bench(options) => bench::run(&options),
         Task::Build => build::everything().map(|built| {
             println!("\n{built}");

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::dom0;
-use crate::packages;
+use crate::build::dom0;
+use crate::build::packages;
 
 /// What it is made of, besides dom0's packages: QEMU, its libraries and the BIOS.
 pub const PACKAGES: &[&str] = &[

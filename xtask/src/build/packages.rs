@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::build::toolchain;
 use crate::places;
 use crate::stamp::Inputs;
 use crate::step::{self, output};
-use crate::toolchain;
 
 /// What building and booting takes, and why.
 const NEEDED: &[(&str, &str)] = &[

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::packages;
+use crate::build::packages;
 use crate::places;
 use crate::stamp::Inputs;
 use crate::step;

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::packages;
+use crate::build::packages;
 use crate::places::{self, short};
 use crate::step;
 

@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use crate::dom0::{Host, Hypervisor, Visit};
-use crate::guest::{Guest, Kind};
-use crate::qemu::Hardware;
+use crate::build::dom0::{Host, Hypervisor, Visit};
+use crate::machines::guest::{Guest, Kind};
+use crate::machines::qemu::Hardware;
 
 /// What the administrator does.
-const SCENARIOS: &str = include_str!("host-scenarios.sh");
+const SCENARIOS: &str = include_str!("steered.sh");
 
 /// What `cargo xtask run` shows of it.
-const SHOW: &str = include_str!("host-show.sh");
+const SHOW: &str = include_str!("show.sh");
 
 /// The host that `cargo xtask test` puts through all scenarios.
 pub fn scenarios() -> Host<'static> {

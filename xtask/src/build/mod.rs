@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Everything that boots.
 
+pub mod device_model;
+pub mod dom0;
+pub mod packages;
+pub mod tmemctl;
+pub mod toolchain;
+pub mod xen;
+
 use std::fmt;
 use std::thread;
 
 use anyhow::{Error, Result};
 
-use crate::dom0::Dom0;
-use crate::packages;
+use self::dom0::Dom0;
+use self::tmemctl::Tools;
+use self::toolchain::{Kernels, Library};
+use self::xen::Xen;
 use crate::places::short;
 use crate::step;
-use crate::tmemctl::{self, Tools};
-use crate::toolchain::{self, Kernels, Library};
-use crate::xen::{self, Xen};
 
 /// What it takes to boot.
 pub struct Built {

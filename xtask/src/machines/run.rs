@@ -4,11 +4,11 @@
 use anyhow::Result;
 
 use crate::build;
-use crate::dom0::{Host, Visit};
-use crate::guest::{Guest, Kind, Outcome};
-use crate::host_test;
+use crate::build::dom0::{Host, Visit};
+use crate::build::toolchain;
+use crate::machines::guest::{Guest, Kind, Outcome};
+use crate::machines::steered;
 use crate::places::{self, short};
-use crate::toolchain;
 
 /// Figures of a guest, as it prints them, and what they are called here.
 const FIGURES: &[(&str, &str)] = &[
@@ -41,7 +41,7 @@ pub fn run() -> Result<bool> {
             ],
         ],
     );
-    host_test::show_on(&mut host);
+    steered::show_on(&mut host);
     let visit = built
         .dom0
         .visit("boot a host and its guests", &built, &host)?;
@@ -59,7 +59,7 @@ pub fn run() -> Result<bool> {
         "\nTo install {} on a real host, see docs/install.md.",
         short(&places::build("xen.gz"))
     );
-    let (_, failures) = host_test::cases(&visit);
+    let (_, failures) = steered::cases(&visit);
     for failure in &failures {
         println!("{failure}");
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::library_check;
+use crate::checks::library_check;
 use crate::places;
 use crate::step::{self, output};
 

@@ -12,14 +12,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::build::Built;
-use crate::device_model;
-use crate::guest::{Guest, Kind, Outcome};
-use crate::packages;
+use crate::build::device_model;
+use crate::build::packages;
+use crate::build::xen;
+use crate::machines::guest::{Guest, Kind, Outcome};
+use crate::machines::qemu::{Boot, Hardware, Machine};
 use crate::places;
-use crate::qemu::{Boot, Hardware, Machine};
 use crate::stamp::Inputs;
 use crate::step::{self, Step, output};
-use crate::xen;
 
 /// What dom0 is made of, besides a kernel; and what its pager is linked with.
 const PACKAGES: &[&str] = &[

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use crate::dom0::{Host, Hypervisor};
-use crate::guest::{Guest, Kind};
-use crate::qemu::Hardware;
+use crate::build::dom0::{Host, Hypervisor};
+use crate::machines::guest::{Guest, Kind};
+use crate::machines::qemu::Hardware;
 
 /// What the administrator does meanwhile.
-const SCENARIOS: &str = include_str!("hostile-scenarios.sh");
+const SCENARIOS: &str = include_str!("hostile.sh");
 
 /// The host. Its log is as terse as Xen's is without being asked for more, to see whether guests can fill it.
 pub fn host() -> Host<'static> {

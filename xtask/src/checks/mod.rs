@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask test`: every check and every test, and one sum at the end.
 
+pub mod bench;
+pub mod fuzz;
+pub mod library_check;
+pub mod licences;
+pub mod races;
+pub mod soak;
+
 use std::fs;
 use std::process::Command;
 use std::sync::mpsc;
@@ -9,18 +16,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::bench;
+use crate::build::dom0::{self, Host, Hypervisor, Visit};
 use crate::build::{self, Built};
-use crate::dom0::{self, Host, Hypervisor, Visit};
-use crate::fuzz;
-use crate::guest::{Guest, Kind, Outcome, read_sums};
-use crate::host_test;
-use crate::hostile_test;
-use crate::library_check;
-use crate::licences;
+use crate::machines::guest::{Guest, Kind, Outcome, read_sums};
+use crate::machines::hostile;
+use crate::machines::qemu::{Boot, Hardware, Machine};
+use crate::machines::steered;
 use crate::places::{self, short};
-use crate::qemu::{Boot, Hardware, Machine};
-use crate::races;
 use crate::step;
 
 /// In how many orders of steps each race is tried.
@@ -248,14 +250,14 @@ const ALONE: [Alone; 3] = [
 /// Those that take longest come first.
 fn hosts() -> Vec<Host<'static>> {
     let mut hosts = vec![
-        host_test::scenarios(),
-        hostile_test::host(),
+        steered::scenarios(),
+        hostile::host(),
         crowded_host(),
         roomy_host(),
-        host_test::nested(),
-        host_test::paging(),
+        steered::nested(),
+        steered::paging(),
     ];
-    hosts.extend(host_test::refusals());
+    hosts.extend(steered::refusals());
     hosts
 }
 
@@ -356,11 +358,11 @@ impl Job {
                 let what = format!("boot {name}, {memory} MiB, and its guests");
                 if let Some(visit) = tally.check(built.dom0.visit(&what, built, &host)) {
                     for (guest, outcome) in &visit.outcomes {
-                        if !host_test::is_destroyed(guest) && !hostile_test::is_destroyed(guest) {
+                        if !steered::is_destroyed(guest) && !hostile::is_destroyed(guest) {
                             tally.guest(&format!("{name}/{guest}"), outcome);
                         }
                     }
-                    tally.script(name, host_test::cases(&visit));
+                    tally.script(name, steered::cases(&visit));
                     tally.check(nothing_leaked(&visit).context(name));
                 }
             }
