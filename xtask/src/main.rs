@@ -3,20 +3,29 @@
 
 mod build;
 mod checks;
+mod debian;
+mod files;
 mod machines;
 mod places;
+mod releases;
 mod stamp;
 mod step;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use build::{packages, toolchain};
-use checks::{bench, fuzz, library_check, races, soak};
+use build::toolchain;
+use checks::{bench, fuzz, library_check, long, patches, races, soak};
+use debian::needed;
+use machines::{pool, run};
+use releases::Choice;
 
 #[derive(Parser)]
-#[command(about = "Builds, boots and tests transcendent memory for Xen, on Debian 12 as root")]
+#[command(
+    about = "Builds, boots and tests transcendent memory for Xen, on Debian 12 or 13 as root"
+)]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -25,18 +34,28 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Build everything, boot it in QEMU and report what the guests did with tmem
-    Run,
-    /// Run every check and test, those in QEMU included
-    Test,
+    Run(Choice),
+    /// Run every check and test, those in QEMU included, on every release of Xen whose source can be had
+    Test(Choice),
+    /// Run what takes hours: the engine against its model, races and fuzzing, each for longer
+    Long,
     /// Boot one of the machines that `test` boots, and count what its guests say
     Boot {
         /// Its name, such as `steered-host`
         machine: String,
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Try the patches on a tree of Xen: say which apply, and build it with `CONFIG_TMEM` on and off
+    Patches {
+        /// A checkout with git, an unpacked tree, or a tarball; it is copied, and left as it is
+        #[arg(long, value_name = "PATH")]
+        tree: PathBuf,
     },
     /// Measure the engine against its budgets, in user space
     Bench(bench::Options),
     /// Build the library, Xen, the test guest and the dom0 that starts it
-    Build,
+    Build(Choice),
     /// Build the library and hold it against Xen's rules by disassembling it
     Check,
     /// Drive the engine and its model by random operations
@@ -72,11 +91,15 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
-        Task::Run => machines::run::run(),
-        Task::Test => checks::run(),
-        Task::Boot { machine } => checks::boot_one(&machine),
+        Task::Run(choice) => run::run(&choice),
+        Task::Test(choice) => checks::run(&choice),
+        Task::Long => long::run(),
+        Task::Boot { machine, choice } => {
+            build::everything(&choice).and_then(|built| pool::boot_one(&built, &machine))
+        }
+        Task::Patches { tree } => patches::try_on(&tree),
         Task::Bench(options) => bench::run(&options),
-        Task::Build => build::everything().map(|built| {
+        Task::Build(choice) => build::everything(&choice).map(|built| {
             println!("\n{built}");
             true
         }),
@@ -94,7 +117,7 @@ fn main() -> ExitCode {
             let failed = results.iter().filter_map(|result| result.as_ref().err());
             failed.map(|error| eprintln!("\nerror: {error:#}")).count() == 0
         }),
-        Task::Setup => packages::install().map(|()| true),
+        Task::Setup => needed::install().map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

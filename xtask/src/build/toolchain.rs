@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::checks::library_check;
+use super::link;
+use crate::debian::needed::rustup_has_core_source;
 use crate::places;
 use crate::step::{self, output};
 
@@ -26,28 +27,12 @@ const GUEST_FLAGS: &str = "-Crelocation-model=static -Clinker=ld -Clinker-flavor
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 
-/// Whether the toolchain that runs this has the core library's source (`rustup component add rust-src`).
-pub fn rustup_has_core_source() -> bool {
-    output(
-        Command::new("rustc")
-            .args(["--print", "sysroot"])
-            .current_dir(places::root()),
-    )
-    .is_ok_and(|sysroot| has_core_source(Path::new(sysroot.trim())))
-}
-
-fn has_core_source(sysroot: &Path) -> bool {
-    sysroot
-        .join("lib/rustlib/src/rust/library/core/Cargo.toml")
-        .exists()
-}
-
 /// Which compiler is in use, for people.
 pub fn description() -> String {
     let (rustc, whose) = if rustup_has_core_source() {
-        ("rustc", "rustup's, with rust-src")
+        ("rustc", "rustup, with rust-src")
     } else {
-        (DEBIAN_RUSTC, "Debian's, with rust-web-src")
+        (DEBIAN_RUSTC, "Debian, with rust-web-src")
     };
     let version = output(
         Command::new(rustc)
@@ -56,6 +41,29 @@ pub fn description() -> String {
     )
     .unwrap_or_default();
     format!("{} ({whose})", version.trim())
+}
+
+/// Why the compiler on the PATH is not the one that format, lint and instruction counts are pinned to; `None` if it is.
+pub fn not_the_pinned_one() -> Option<String> {
+    let pinned = std::fs::read_to_string(places::root().join("rust-toolchain.toml"))
+        .ok()?
+        .lines()
+        .find_map(|line| {
+            Some(
+                line.strip_prefix("channel = ")?
+                    .trim_matches('"')
+                    .to_owned(),
+            )
+        })?;
+    let version = output(
+        Command::new("rustc")
+            .arg("--version")
+            .current_dir(places::root()),
+    );
+    let version = version.unwrap_or_default();
+    let has = version.split(' ').nth(1).unwrap_or("none");
+    (has != pinned)
+        .then(|| format!("rust-toolchain.toml pins Rust {pinned}, and this machine's is {has}"))
 }
 
 /// The library that joins Xen's link.
@@ -88,7 +96,7 @@ pub fn build_library() -> Result<Library> {
         archive: home.join(TARGET).join("release/libtmem_xen_shim.a"),
         object: places::build("tmem-rs.o"),
     };
-    library_check::link(&library.archive, &library.object)?;
+    link::link(&library.archive, &library.object)?;
     Ok(library)
 }
 

@@ -12,6 +12,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
+use crate::debian::needed;
 use crate::places::{self, root};
 use crate::step;
 
@@ -45,23 +46,29 @@ const TARGETS: [Target; 4] = [
 /// The machine that it is built for: named, so that build scripts are left as they are.
 const MACHINE: &str = "x86_64-unknown-linux-gnu";
 
-/// What libFuzzer wants to see: edges, and what is compared with what; and the address sanitiser.
-const FLAGS: [&str; 8] = [
+/// What libFuzzer wants to see: edges, and what is compared with what.
+const FLAGS: [&str; 7] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
-    "-Zsanitizer=address",
     "--cfg=fuzzing",
     "-Ccodegen-units=4",
 ];
 
-/// Debian's libFuzzer.
-const FUZZER: &str = "/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a";
-
 fn build() -> Result<PathBuf> {
     let target = places::build("fuzz/target");
+    let fuzzer =
+        needed::fuzzer().context("Debian's libFuzzer is not installed: cargo xtask setup")?;
+    let mut flags = FLAGS.join(" ");
+    if has_sanitiser() {
+        flags.push_str(" -Zsanitizer=address");
+    } else {
+        step::note(
+            "left out of fuzzing: the address sanitiser, which comes with rustup's toolchains only",
+        );
+    }
     let mut command = Command::new("cargo");
     command
         .current_dir(root())
@@ -69,17 +76,34 @@ fn build() -> Result<PathBuf> {
         .args(["--manifest-path=fuzz/Cargo.toml", "--target", MACHINE])
         .arg("--target-dir")
         .arg(&target)
-        .env("CUSTOM_LIBFUZZER_PATH", FUZZER)
+        .env("CUSTOM_LIBFUZZER_PATH", fuzzer)
         // The sanitiser is not stable.
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", FLAGS.join(" "));
+        .env("RUSTFLAGS", flags);
     step::run(
         "build the fuzz targets",
         "fuzz-build",
         &mut command,
-        "It needs Debian's libFuzzer (`cargo xtask setup`) and rustup's toolchain.",
+        "Its source is in fuzz/.",
     )?;
     Ok(target.join(MACHINE).join("release"))
+}
+
+/// Whether the toolchain brings the address sanitiser's runtime.
+fn has_sanitiser() -> bool {
+    let libraries = step::output(
+        Command::new("rustc")
+            .args(["--print", "target-libdir"])
+            .current_dir(root()),
+    );
+    libraries
+        .ok()
+        .and_then(|folder| fs::read_dir(folder.trim()).ok())
+        .is_some_and(|mut files| {
+            files.any(|file| {
+                file.is_ok_and(|file| file.file_name().to_string_lossy().ends_with("rt.asan.a"))
+            })
+        })
 }
 
 /// Fuzzes each target for some seconds, as many at once as there are cores. What covers more is kept in `build/fuzz`.

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use crate::build::dom0::{Host, Hypervisor};
-use crate::machines::guest::{Guest, Kind};
-use crate::machines::qemu::Hardware;
+use super::guest::{Guest, Kind};
+use super::host::Host;
+use super::qemu::Hardware;
+use crate::build::Hypervisor;
 
 /// What the administrator does meanwhile.
 const SCENARIOS: &str = include_str!("hostile.sh");

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What boots in QEMU.
 
+mod alone;
+mod filled;
 pub mod guest;
-pub mod hostile;
-pub mod qemu;
+mod host;
+mod hostile;
+pub mod pool;
+mod qemu;
 pub mod run;
-pub mod steered;
+mod steered;
+pub mod tally;

@@ -44,7 +44,7 @@ impl Hardware {
 
 /// A machine to start, and when it is done.
 pub struct Machine<'a> {
-    /// Names the log.
+    /// Names the log: of all that is kept, only this machine has it.
     pub name: &'a str,
     /// Memory in MiB; Xen wants at least 320.
     pub memory: u32,
@@ -92,7 +92,8 @@ impl Machine<'_> {
     pub fn boot(&self, what: &str) -> Result<Boot> {
         let step = Step::begin(what);
         let began = Instant::now();
-        let log = places::log(&format!("boot-{}", self.name));
+        let log = places::log(self.name);
+        fs::create_dir_all(log.parent().context("a log lies in a folder")?)?;
         let mut running = Running(
             self.command()?
                 .spawn()
@@ -108,7 +109,6 @@ impl Machine<'_> {
             }
         });
 
-        fs::create_dir_all(places::build("logs"))?;
         let mut file = File::create(&log)?;
         let mut console = String::new();
         let fault = loop {
@@ -165,7 +165,7 @@ impl Machine<'_> {
         // QEMU splits modules at commas and arguments at spaces, so no path of the user's goes there.
         let mut modules = Vec::new();
         for (number, (path, arguments)) in self.modules.iter().enumerate() {
-            let link = format!("{}-{number}", self.name);
+            let link = format!("{}-{number}", self.name.replace('/', "-"));
             let _ = fs::remove_file(folder.join(&link));
             std::os::unix::fs::symlink(path, folder.join(&link))?;
             modules.push(format!("{link} {arguments}").trim_end().to_owned());
@@ -188,10 +188,7 @@ impl Machine<'_> {
             ))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(File::create(places::log(&format!(
-                "boot-{}-qemu",
-                self.name
-            )))?);
+            .stderr(File::create(places::log(&format!("{}-qemu", self.name)))?);
         Ok(qemu)
     }
 }

@@ -3,12 +3,13 @@
 
 use anyhow::Result;
 
+use super::guest::{Guest, Kind, Outcome};
+use super::host::{Host, Visit};
+use super::steered;
 use crate::build;
-use crate::build::dom0::{Host, Visit};
 use crate::build::toolchain;
-use crate::machines::guest::{Guest, Kind, Outcome};
-use crate::machines::steered;
-use crate::places::{self, short};
+use crate::places::short;
+use crate::releases::Choice;
 
 /// Figures of a guest, as it prints them, and what they are called here.
 const FIGURES: &[(&str, &str)] = &[
@@ -26,8 +27,8 @@ const FIGURES: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// The failed step's.
-pub fn run() -> Result<bool> {
-    let built = build::everything()?;
+pub fn run(choice: &Choice) -> Result<bool> {
+    let built = build::everything(choice)?;
     let mut host = Host::in_rounds(
         "run",
         640,
@@ -42,9 +43,7 @@ pub fn run() -> Result<bool> {
         ],
     );
     steered::show_on(&mut host);
-    let visit = built
-        .dom0
-        .visit("boot a host and its guests", &built, &host)?;
+    let visit = host.visit("boot a host and its guests", &built)?;
     println!("\n{built}\n");
     print(&visit);
     println!("\nA guest keeps pages of all kinds. `tmemctl list`:\n");
@@ -57,7 +56,7 @@ pub fn run() -> Result<bool> {
     print!("{}", visit.shown("top"));
     println!(
         "\nTo install {} on a real host, see docs/install.md.",
-        short(&places::build("xen.gz"))
+        short(&built.xen.compressed)
     );
     let (_, failures) = steered::cases(&visit);
     for failure in &failures {

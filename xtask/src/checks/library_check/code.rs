@@ -11,7 +11,8 @@ use object::{
     SectionIndex, SectionKind, SymbolKind, elf,
 };
 
-use super::{EXPORT, RETURN_THUNK};
+use super::RETURN_THUNK;
+use crate::build::link::EXPORT;
 
 /// Everything that the exports reach.
 pub struct Library {

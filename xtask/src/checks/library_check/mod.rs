@@ -13,12 +13,11 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail};
 use iced_x86::{CpuidFeature, FlowControl, InstructionInfoFactory, Mnemonic};
-use object::read::archive::ArchiveFile;
 
+use crate::build::link::link;
 use code::{Function, Library, Step, Target};
 
 /// How many places in code that the exports reach may lead to a panic. May only fall.
@@ -29,9 +28,6 @@ pub const MAX_PANIC_PATHS: usize = 2;
 /// How many bytes of the hypervisor's stack (20 KiB, most of it the caller's) a call into the library may take, without what
 /// C takes below it. May only fall.
 pub const MAX_STACK_BYTES: u64 = 3456;
-
-/// What the exported functions' names begin with.
-const EXPORT: &str = "tmem_rs_";
 
 /// What the library may ask of Xen: the host's functions, the compiler's four, and the thunks.
 fn may_be_undefined(symbol: &str) -> bool {
@@ -170,63 +166,6 @@ fn check_with(archive: &Path, max_panic_paths: usize) -> Result<Report> {
         deepest_path,
         panic_paths,
     })
-}
-
-/// Links what the archive's exports reach, and nothing else, into one relocatable object.
-///
-/// # Errors
-/// The archive can't be read, exports nothing, or the linker fails.
-pub fn link(archive: &Path, output: &Path) -> Result<()> {
-    let bytes =
-        std::fs::read(archive).with_context(|| format!("{} can't be read", archive.display()))?;
-    let (exports, members) =
-        contents(&bytes).with_context(|| format!("{} is no static library", archive.display()))?;
-    if let Some(member) = members
-        .iter()
-        .find(|member| member.starts_with("tmem_core-"))
-    {
-        bail!(
-            "{} holds {member} apart: it was built without link-time optimisation, which Cargo turns off for a crate with \
-             an rlib beside its staticlib; build it with `cargo rustc --lib --crate-type staticlib`",
-            archive.display()
-        );
-    }
-    ensure!(
-        !exports.is_empty(),
-        "{} exports no function {EXPORT}*",
-        archive.display()
-    );
-    let ld = Command::new("ld")
-        .args(["-r", "--gc-sections", "--strip-debug", "-o"])
-        .arg(output)
-        .args(exports.iter().flat_map(|export| ["-u", export]))
-        .arg(archive)
-        .output()
-        .context("ld can't be started: install binutils")?;
-    ensure!(
-        ld.status.success(),
-        "ld can't link {}:\n{}",
-        archive.display(),
-        String::from_utf8_lossy(&ld.stderr)
-    );
-    Ok(())
-}
-
-/// An archive's exported functions, and the names of its members.
-fn contents(archive: &[u8]) -> Result<(Vec<String>, Vec<String>)> {
-    let archive_file = ArchiveFile::parse(archive)?;
-    let mut exports = Vec::new();
-    for symbol in archive_file.symbols()?.context("it has no symbol table")? {
-        let name = String::from_utf8_lossy(symbol?.name()).into_owned();
-        if name.starts_with(EXPORT) {
-            exports.push(name);
-        }
-    }
-    let mut members = Vec::new();
-    for member in archive_file.members() {
-        members.push(String::from_utf8_lossy(member?.name()).into_owned());
-    }
-    Ok((exports, members))
 }
 
 fn undefined_symbols(library: &Library) -> Vec<Finding> {

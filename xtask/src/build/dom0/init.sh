@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # dom0's first process: brings up Xen's tools, runs /host/script and powers off.
 /bin/busybox --install -s /bin
-export PATH=/usr/lib/xen-4.17/bin:/bin
+export PATH=/@TOOLS@:/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
