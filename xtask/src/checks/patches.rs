@@ -29,7 +29,7 @@ pub fn try_on(path: &Path) -> Result<bool> {
         release.name, release.used_by
     );
     let tree = release.build("tree");
-    chosen.origin.unpack(release, &tree)?;
+    release.unpack(&chosen.origin, &tree)?;
     let mut failed = 0;
     for patch in release.patches()? {
         match source::apply(&patch, &tree) {

@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::{Release, tree};
+use super::tree::{self, Version};
 use crate::debian::suite::Suite;
 use crate::files::clear;
 use crate::places;
@@ -110,19 +110,19 @@ impl Origin {
         Ok(crate::stamp::Inputs::default().value(bytes).digest())
     }
 
-    /// Unpacks it into the folder `to`, and checks that it is this release's; says whether it is known.
+    /// Unpacks it into the folder `to`, as the step `what`, checks its version, and says whether the tree is known.
     ///
     /// # Errors
     /// If it can't be unpacked or is of another version.
-    pub fn unpack(&self, release: &Release, to: &Path) -> Result<()> {
-        let step = Step::begin(format!("unpack Xen's source for {}", release.name));
+    pub fn unpack(&self, what: &str, version: Version, known: &Places, to: &Path) -> Result<()> {
+        let step = Step::begin(what);
         clear(to)?;
         tree::unpack(&self.path, to)?;
-        tree::check_version(to, release.xen)
+        tree::check_version(to, version)
             .with_context(|| format!("{}, {}", self.path.display(), self.from))?;
         let hash = tree::hash(to)?;
         step.done();
-        let mut known = release.source.trees.iter();
+        let mut known = known.trees.iter();
         let known = known.find(|known| known.sha256 == hash);
         step::note(&match known {
             Some(known) => format!("checked: it is the tree of {}", known.what),
@@ -133,11 +133,11 @@ impl Origin {
 }
 
 impl Places {
-    /// The first place that has it.
+    /// The first place that has it; what is downloaded lies in the folder `home`.
     ///
     /// # Errors
     /// If none has: it says what each lacks.
-    pub fn find(&self, release: &Release) -> Result<Origin> {
+    pub fn find(&self, home: &Path) -> Result<Origin> {
         let mut lacking = Vec::new();
         let cache = cache();
         for archive in &self.archives {
@@ -151,13 +151,13 @@ impl Places {
             lacking.push(format!("{} is not there", path.display()));
         }
         if let Some(package) = &self.package {
-            match package.fetch(&release.build("download")) {
+            match package.fetch(&home.join("download")) {
                 Ok(origin) => return Ok(origin),
                 Err(error) => lacking.push(format!("{error:#}")),
             }
         }
         if let Some(upstream) = &self.upstream {
-            match upstream.fetch(&release.build("upstream")) {
+            match upstream.fetch(&home.join("upstream")) {
                 Ok(origin) => return Ok(origin),
                 Err(error) => lacking.push(format!("{error:#}")),
             }

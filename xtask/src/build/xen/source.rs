@@ -27,7 +27,7 @@ pub fn prepare(chosen: &Chosen) -> Result<PathBuf> {
     let tree = release.build("source");
     let stamp = inputs(chosen)?.stamp(&release.named("source"));
     if !stamp.is_fresh() || !tree.exists() {
-        chosen.origin.unpack(release, &tree)?;
+        release.unpack(&chosen.origin, &tree)?;
         for patch in release.patches()? {
             if let Err(error) = apply(&patch, &tree) {
                 bail!(
