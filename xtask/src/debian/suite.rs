@@ -85,7 +85,9 @@ impl Suite {
         )?;
         Ok(all
             .lines()
-            .filter(|line| line.starts_with("lib") && !line.contains(':'))
+            // Indented lines say what a package depends on. Not all libraries begin with "lib": zlib1g.
+            .filter(|line| line.contains("lib") && !line.starts_with([' ', '<', '|']))
+            .filter(|line| !line.contains(':'))
             .map(str::to_owned)
             .collect())
     }
