@@ -82,22 +82,14 @@ pub fn prepare_machine() -> Result<()> {
 pub fn everything(choice: &releases::Choice) -> Result<Built> {
     prepare_machine()?;
     let chosen = choice.one()?;
-    // Most of the time goes into Rust's core library, which Cargo compiles on one processor: on another meanwhile, what
-    // needs no library.
-    let (shared, ready) = thread::scope(|scope| {
-        let shared = scope.spawn(Shared::build);
-        let ready = prepare(&chosen);
-        (shared.join().expect("building does not panic"), ready)
-    });
-    ready?;
-    Built::new(chosen, Arc::new(shared?), false)
+    Built::first(chosen)
 }
 
 /// What of a release needs no library.
 ///
 /// # Errors
 /// The failed step's.
-pub fn prepare(chosen: &Chosen) -> Result<()> {
+fn prepare(chosen: &Chosen) -> Result<()> {
     xen::source::prepare(chosen)?;
     dom0_of(chosen)?;
     Ok(())
@@ -136,6 +128,26 @@ impl Shared {
 }
 
 impl Built {
+    /// Builds what releases share, and a release.
+    ///
+    /// # Errors
+    /// The failed step's.
+    pub fn first(chosen: Chosen) -> Result<Self> {
+        // Most of the time goes into Rust's core library, which Cargo compiles on one processor: on another meanwhile,
+        // what needs no library.
+        let (shared, ready) = thread::scope(|scope| {
+            let shared = scope.spawn(Shared::build);
+            let ready = prepare(&chosen).inspect_err(|error| {
+                step::note(&format!(
+                    "{error:#}\n           Stopping when Cargo is done"
+                ));
+            });
+            (shared.join().expect("building does not panic"), ready)
+        });
+        ready?;
+        Self::new(chosen, Arc::new(shared?), false)
+    }
+
     /// Builds a release; `aside`: with what running machines leave of the processors.
     ///
     /// # Errors

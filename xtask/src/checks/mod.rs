@@ -16,7 +16,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-use crate::build::{self, Built, Shared};
+use crate::build::{self, Built};
 use crate::machines::pool;
 use crate::machines::tally::Tally;
 use crate::releases::{Choice, Chosen};
@@ -36,7 +36,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
     let mut releases = choice.every()?;
     let others = releases.split_off(1);
     let first = releases.pop().context("there is a release")?;
-    if let Some(built) = tally.check(build_first(first)) {
+    if let Some(built) = tally.check(Built::first(first)) {
         let built = Arc::new(built);
         step::stage(2, 3, "the crates and the library");
         tally.add(check_crates(&built, &others));
@@ -44,16 +44,6 @@ pub fn run(choice: &Choice) -> Result<bool> {
         tally.add(pool::boot_all(built, others));
     }
     Ok(tally.sum())
-}
-
-fn build_first(chosen: Chosen) -> Result<Built> {
-    let (shared, ready) = thread::scope(|scope| {
-        let shared = scope.spawn(Shared::build);
-        let ready = build::prepare(&chosen);
-        (shared.join().expect("building does not panic"), ready)
-    });
-    ready?;
-    Built::new(chosen, Arc::new(shared?), false)
 }
 
 /// All that needs no hypervisor, in two lanes: what Cargo builds for one never waits for the other. It comes after the
