@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::{apt, stands_for, update_lists};
 use crate::files::clear;
@@ -172,7 +172,18 @@ impl Suite {
 
 /// Where this machine takes Debian's packages from, and its security updates.
 fn mirrors() -> Result<(String, Option<String>)> {
+    if let Some(known) = known_mirrors()? {
+        return Ok(known);
+    }
+    // A machine that never read its lists does not know whose they are.
     update_lists(ADVICE)?;
+    known_mirrors()?.context(
+        "apt takes no packages from Debian's archive on this machine: this needs Debian 12 or 13",
+    )
+}
+
+/// The same as far as apt's lists say.
+fn known_mirrors() -> Result<Option<(String, Option<String>)>> {
     let known = output(Command::new("apt-get").args([
         "indextargets",
         "--format",
@@ -185,10 +196,5 @@ fn mirrors() -> Result<(String, Option<String>)> {
             .find_map(|line| line.strip_prefix(label)?.strip_prefix("|main|"))
             .map(str::to_owned)
     };
-    let archive = mirror("Debian");
-    ensure!(
-        archive.is_some(),
-        "apt takes no packages from Debian's archive on this machine: this needs Debian 12 or 13"
-    );
-    Ok((archive.unwrap_or_default(), mirror("Debian-Security")))
+    Ok(mirror("Debian").map(|archive| (archive, mirror("Debian-Security"))))
 }
