@@ -7,6 +7,7 @@
 #include <xen/errno.h>
 #include <xen/event.h>
 #include <xen/guest_access.h>
+#include <xen/hypercall.h>
 #include <xen/hypfs.h>
 #include <xen/init.h>
 #include <xen/keyhandler.h>
@@ -57,7 +58,8 @@ void tmem_host_print(const void *text, size_t bytes)
     printk("%.*s", (int)bytes, (const char *)text);
 }
 
-long tmem_control(const struct xen_sysctl_tmem_op *op)
+long tmem_control(const struct xen_sysctl_tmem_op *op,
+                  XEN_GUEST_HANDLE_PARAM(void) u_sysctl)
 {
     struct domain *d = NULL;
     struct tmem_rs_guest *guest = NULL;
@@ -82,6 +84,10 @@ long tmem_control(const struct xen_sysctl_tmem_op *op)
 
     if ( d )
         rcu_unlock_domain(d);
+
+    /* With the same argument: a step that is done is not there to be done again. */
+    if ( rc == -ERESTART )
+        rc = hypercall_create_continuation(__HYPERVISOR_sysctl, "h", u_sysctl);
 
     return rc;
 }

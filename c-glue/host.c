@@ -16,6 +16,7 @@
 
 #include <xen/tmem.h>
 
+#include "compat.h"
 #include "inside.h"
 
 /*
@@ -189,7 +190,7 @@ bool tmem_host_charge(void *domain, uint32_t frames)
     unsigned int used;
     bool fits;
 
-    spin_lock(&d->page_alloc_lock);
+    nrspin_lock(&d->page_alloc_lock);
 
     used = domain_tot_pages(d) + domain_tmem_frames(d);
     fits = used <= d->max_pages && frames <= d->max_pages - used;
@@ -199,7 +200,7 @@ bool tmem_host_charge(void *domain, uint32_t frames)
         count(-(long)frames);
     }
 
-    spin_unlock(&d->page_alloc_lock);
+    nrspin_unlock(&d->page_alloc_lock);
 
     return fits;
 }

@@ -174,7 +174,11 @@ uint64_t tmem_freeable(void)
     return opt_tmem ? tmem_rs_freeable() : 0;
 }
 
-bool tmem_make_room(unsigned long pages)
+/*
+ * Gives back what is missing for that many pages to be free and not claimed,
+ * or a part of it, and says whether it makes sense to try again.
+ */
+static bool make_room(unsigned long pages)
 {
     bool freed;
 
@@ -187,6 +191,18 @@ bool tmem_make_room(unsigned long pages)
     } while ( freed && unclaimed_pages() < pages && !hypercall_preempt_check() );
 
     return freed;
+}
+
+long tmem_claim_pages(struct domain *d, unsigned long pages, unsigned long cmd,
+                      XEN_GUEST_HANDLE_PARAM(void) arg)
+{
+    long rc = domain_set_outstanding_pages(d, pages);
+
+    if ( rc == -ENOMEM && make_room(pages - domain_tot_pages(d)) )
+        rc = hypercall_create_continuation(__HYPERVISOR_memory_op, "lh", cmd,
+                                           arg);
+
+    return rc;
 }
 
 static int cf_check cpu_callback(

@@ -5,7 +5,9 @@
 #ifndef __XEN_TMEM_H__
 #define __XEN_TMEM_H__
 
+#include <xen/mm.h>
 #include <xen/types.h>
+#include <public/xen.h>
 
 struct domain;
 struct xen_sysctl_tmem_op;
@@ -57,13 +59,15 @@ uint64_t tmem_freeable(void);
 unsigned long tmem_cached(void);
 
 /*
- * Gives back what is missing for that many pages to be free and not claimed,
- * or a part of it, and says whether it makes sense to try again.
+ * XENMEM_claim_pages, of which these are the command and its argument:
+ * domain_set_outstanding_pages(), with room made for the claim if need be.
  */
-bool tmem_make_room(unsigned long pages);
+long tmem_claim_pages(struct domain *d, unsigned long pages, unsigned long cmd,
+                      XEN_GUEST_HANDLE_PARAM(void) arg);
 
-/* XEN_SYSCTL_tmem_op.  -ERESTART: there is more to do. */
-long tmem_control(const struct xen_sysctl_tmem_op *op);
+/* XEN_SYSCTL_tmem_op, which is the one in u_sysctl. */
+long tmem_control(const struct xen_sysctl_tmem_op *op,
+                  XEN_GUEST_HANDLE_PARAM(void) u_sysctl);
 
 #else /* !CONFIG_TMEM */
 
@@ -73,7 +77,12 @@ static inline void tmem_keep_reserve(void) {}
 static inline bool tmem_relinquish(void) { return false; }
 static inline uint64_t tmem_freeable(void) { return 0; }
 static inline unsigned long tmem_cached(void) { return 0; }
-static inline bool tmem_make_room(unsigned long pages) { return false; }
+static inline long tmem_claim_pages(
+    struct domain *d, unsigned long pages, unsigned long cmd,
+    XEN_GUEST_HANDLE_PARAM(void) arg)
+{
+    return domain_set_outstanding_pages(d, pages);
+}
 
 #endif /* CONFIG_TMEM */
 

@@ -20,11 +20,16 @@ const GUEST: &str = "#define __XEN_INTERFACE_VERSION__ 0x00040300\n#include \"tm
 const ERRORS: &str = "#define __XEN__ 1\n#include \"errno.h\"\n";
 const TOOLS: &str = "#define __XEN_TOOLS__ 1\n#include \"sysctl.h\"\n";
 
-/// Where `tmem.h` lies: what `XEN_HEADERS` says, else in the Xen tree that `cargo xtask` unpacked, else Debian's libxen-dev.
+/// Where `tmem.h` lies: what `XEN_HEADERS` says, else in a Xen tree that `cargo xtask` unpacked, else Debian's libxen-dev.
 fn headers() -> PathBuf {
-    let unpacked =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/xen/source/xen/include/public");
-    let mut places = vec![unpacked, PathBuf::from("/usr/include/xen")];
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build");
+    let mut places: Vec<_> = std::fs::read_dir(built)
+        .into_iter()
+        .flatten()
+        .filter_map(|release| Some(release.ok()?.path().join("source/xen/include/public")))
+        .collect();
+    places.sort();
+    places.push(PathBuf::from("/usr/include/xen"));
     if let Some(place) = std::env::var_os("XEN_HEADERS") {
         places = vec![place.into()];
     }

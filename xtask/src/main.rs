@@ -1,36 +1,31 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Builds, boots and tests everything: `cargo xtask run`, `cargo xtask test`.
 
-mod bench;
 mod build;
-mod device_model;
-mod dom0;
-mod fuzz;
-mod guest;
-mod host_test;
-mod hostile_test;
-mod layers;
-mod library_check;
-mod licences;
-mod packages;
+mod checks;
+mod debian;
+mod files;
+mod machines;
 mod places;
-mod qemu;
-mod races;
-mod report;
-mod soak;
+mod releases;
 mod stamp;
 mod step;
-mod test;
-mod tmemctl;
-mod toolchain;
-mod xen;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use build::toolchain;
+use checks::{bench, fuzz, layers, library_check, long, patches, races, soak};
+use debian::needed;
+use machines::{pool, run};
+use releases::Choice;
+
 #[derive(Parser)]
-#[command(about = "Builds, boots and tests transcendent memory for Xen, on Debian 12 as root")]
+#[command(
+    about = "Builds, boots and tests transcendent memory for Xen, on Debian 12 or 13 as root"
+)]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -39,18 +34,28 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Build everything, boot it in QEMU and report what the guests did with tmem
-    Run,
-    /// Run every check and test, those in QEMU included
-    Test,
+    Run(Choice),
+    /// Run every check and test, those in QEMU included, on every release of Xen whose source can be had
+    Test(Choice),
+    /// Run what takes hours: the engine against its model, races and fuzzing, each for longer
+    Long,
     /// Boot one of the machines that `test` boots, and count what its guests say
     Boot {
         /// Its name, such as `steered-host`
         machine: String,
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Try the patches on a tree of Xen: say which apply, and build it with `CONFIG_TMEM` on and off
+    Patches {
+        /// A checkout with git, an unpacked tree, or a tarball; it is copied, and left as it is
+        #[arg(long, value_name = "PATH")]
+        tree: PathBuf,
     },
     /// Measure the engine against its budgets, in user space
     Bench(bench::Options),
     /// Build the library, Xen, the test guest and the dom0 that starts it
-    Build,
+    Build(Choice),
     /// Build the library and hold it against Xen's rules by disassembling it
     Check,
     /// Check that files import only from lower layers, and never in a circle
@@ -88,11 +93,15 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
-        Task::Run => report::run(),
-        Task::Test => test::run(),
-        Task::Boot { machine } => test::boot_one(&machine),
+        Task::Run(choice) => run::run(&choice),
+        Task::Test(choice) => checks::run(&choice),
+        Task::Long => long::run(),
+        Task::Boot { machine, choice } => {
+            build::everything(&choice).and_then(|built| pool::boot_one(&built, &machine))
+        }
+        Task::Patches { tree } => patches::try_on(&tree),
         Task::Bench(options) => bench::run(&options),
-        Task::Build => build::everything().map(|built| {
+        Task::Build(choice) => build::everything(&choice).map(|built| {
             println!("\n{built}");
             true
         }),
@@ -114,7 +123,7 @@ fn main() -> ExitCode {
             let failed = results.iter().filter_map(|result| result.as_ref().err());
             failed.map(|error| eprintln!("\nerror: {error:#}")).count() == 0
         }),
-        Task::Setup => packages::install().map(|()| true),
+        Task::Setup => needed::install().map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -31,11 +31,16 @@ impl Inputs {
         Ok(self)
     }
 
+    /// The digest, as text.
+    pub fn digest(&self) -> String {
+        format!("{:016x}", self.0.finish())
+    }
+
     /// The stamp of the step `name` on these inputs.
     pub fn stamp(self, name: &str) -> Stamp {
         Stamp {
             file: places::build("stamps").join(name),
-            digest: format!("{:016x}", self.0.finish()),
+            digest: self.digest(),
         }
     }
 }
@@ -54,7 +59,9 @@ impl Stamp {
 
     /// Notes that the step is done.
     pub fn set(&self) -> Result<()> {
-        fs::create_dir_all(places::build("stamps"))?;
+        if let Some(folder) = self.file.parent() {
+            fs::create_dir_all(folder)?;
+        }
         fs::write(&self.file, &self.digest)
             .with_context(|| format!("can't write {}", self.file.display()))
     }

@@ -74,6 +74,11 @@ fn say(line: &str) {
     BARS.suspend(|| println!("{line}"));
 }
 
+/// Says that a part of several begins.
+pub fn stage(number: u32, of: u32, what: &str) {
+    say(&format!("\n{number} of {of}: {what}"));
+}
+
 /// Runs a command as the step `what`, with its output in the log called `name`.
 ///
 /// # Errors

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Everything that boots.
+
+pub mod dom0;
+pub mod link;
+pub mod tmemctl;
+pub mod toolchain;
+pub mod xen;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::{Context, Error, Result};
+
+use crate::debian::{self, needed};
+use crate::places::short;
+use crate::releases::{self, Chosen};
+use crate::step;
+use dom0::Dom0;
+use tmemctl::Tools;
+use toolchain::{Kernels, Library};
+use xen::Xen;
+
+/// What is the same for every release of Xen.
+pub struct Shared {
+    /// The Rust library that joins Xen's link.
+    pub library: Library,
+    /// The test guest's kernels.
+    pub kernels: Kernels,
+    /// What dom0 steers tmem with.
+    pub tmemctl: Tools,
+}
+
+/// A release of Xen, with what it takes to boot it.
+pub struct Built {
+    pub chosen: Chosen,
+    pub shared: Arc<Shared>,
+    pub xen: Xen,
+    pub dom0: Dom0,
+}
+
+/// Which Xen a machine runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hypervisor {
+    /// Ours.
+    Tmem,
+    /// Ours, with a security policy to enforce, and the stricter one in `/host/strict`.
+    Guarded,
+    /// Ours, with Xen's own assertions, and with what `xenpaging` and `xen-memshare` take.
+    Debug,
+    /// With `CONFIG_TMEM` off.
+    Plain,
+}
+
+impl Hypervisor {
+    /// Whether it is another build than what users get.
+    pub fn is_built_aside(self) -> bool {
+        matches!(self, Self::Debug | Self::Plain)
+    }
+}
+
+/// Installs what all of this takes.
+///
+/// # Errors
+/// If this is not Debian, or not root.
+pub fn prepare_machine() -> Result<()> {
+    debian::check_machine()?;
+    needed::install()?;
+    step::note(&format!(
+        "Rust for the hypervisor: {}",
+        toolchain::description()
+    ));
+    Ok(())
+}
+
+/// Builds all of it for one release, or takes what is there.
+///
+/// # Errors
+/// The failed step's.
+pub fn everything(choice: &releases::Choice) -> Result<Built> {
+    prepare_machine()?;
+    let chosen = choice.one()?;
+    Built::first(chosen)
+}
+
+/// What of a release needs no library.
+///
+/// # Errors
+/// The failed step's.
+fn prepare(chosen: &Chosen) -> Result<()> {
+    xen::source::prepare(chosen)?;
+    dom0_of(chosen)?;
+    Ok(())
+}
+
+fn dom0_of(chosen: &Chosen) -> Result<Dom0> {
+    let release = &chosen.release;
+    let recipe = release.dom0.as_ref();
+    let recipe = recipe.with_context(|| {
+        format!(
+            "Xen {} is built only, as its release.toml has no dom0",
+            release.name
+        )
+    })?;
+    Dom0::build(release, recipe)
+}
+
+impl Shared {
+    /// Builds what is the same for every release.
+    ///
+    /// # Errors
+    /// The failed step's.
+    pub fn build() -> Result<Self> {
+        thread::scope(|scope| {
+            let guests =
+                scope.spawn(|| Ok::<_, Error>((toolchain::build_kernels()?, tmemctl::build()?)));
+            let library = toolchain::build_library()?;
+            let (kernels, tmemctl) = guests.join().expect("building does not panic")?;
+            Ok(Self {
+                library,
+                kernels,
+                tmemctl,
+            })
+        })
+    }
+}
+
+impl Built {
+    /// Builds what releases share, and a release.
+    ///
+    /// # Errors
+    /// The failed step's.
+    pub fn first(chosen: Chosen) -> Result<Self> {
+        // Most of the time goes into Rust's core library, which Cargo compiles on one processor: on another meanwhile,
+        // what needs no library.
+        let (shared, ready) = thread::scope(|scope| {
+            let shared = scope.spawn(Shared::build);
+            let ready = prepare(&chosen).inspect_err(|error| {
+                step::note(&format!(
+                    "{error:#}\n           Stopping when Cargo is done"
+                ));
+            });
+            (shared.join().expect("building does not panic"), ready)
+        });
+        ready?;
+        Self::new(chosen, Arc::new(shared?), false)
+    }
+
+    /// Builds a release; `aside`: with what running machines leave of the processors.
+    ///
+    /// # Errors
+    /// The failed step's.
+    pub fn new(chosen: Chosen, shared: Arc<Shared>, aside: bool) -> Result<Self> {
+        let xen = xen::build(&chosen, &shared.library.object, aside)?;
+        let dom0 = dom0_of(&chosen)?;
+        Ok(Self {
+            chosen,
+            shared,
+            xen,
+            dom0,
+        })
+    }
+
+    /// What QEMU boots; built if need be.
+    ///
+    /// # Errors
+    /// The build's.
+    pub fn image(&self, hypervisor: Hypervisor) -> Result<PathBuf> {
+        match hypervisor {
+            Hypervisor::Tmem | Hypervisor::Guarded => Ok(self.xen.image.clone()),
+            Hypervisor::Debug => xen::build_for_tests(&self.chosen, &self.shared.library.object),
+            Hypervisor::Plain => xen::check_without_tmem(&self.chosen),
+        }
+    }
+
+    /// The release's name.
+    pub fn name(&self) -> &str {
+        &self.chosen.release.name
+    }
+}
+
+impl fmt::Display for Built {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shared = &self.shared;
+        writeln!(f, "Xen with tmem  {}", short(&self.xen.compressed))?;
+        writeln!(f, "  its symbols  {}", short(&self.xen.symbols))?;
+        writeln!(f, "  its library  {}", short(&shared.library.object))?;
+        writeln!(f, "tmemctl        {}", short(&shared.tmemctl.program))?;
+        write!(f, "test guest     {}", short(&shared.kernels.wide))
+    }
+}

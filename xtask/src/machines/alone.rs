@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Machines with nothing but Xen and the test guest as dom0.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::qemu::{Boot, Hardware, Machine};
+use crate::build::{Built, Hypervisor};
+
+/// A machine with nothing but Xen and the test guest.
+pub struct Alone {
+    pub name: &'static str,
+    pub hypervisor: Hypervisor,
+    pvh: bool,
+    pub cpus: u32,
+    suites: &'static str,
+}
+
+pub const ALONE: [Alone; 3] = [
+    Alone {
+        name: "alone-1",
+        hypervisor: Hypervisor::Tmem,
+        pvh: false,
+        cpus: 1,
+        suites: "all",
+    },
+    Alone {
+        name: "alone-2",
+        hypervisor: Hypervisor::Debug,
+        pvh: false,
+        cpus: 2,
+        suites: "all",
+    },
+    Alone {
+        name: "alone-pvh",
+        hypervisor: Hypervisor::Tmem,
+        pvh: true,
+        cpus: 1,
+        suites: "matrix+figures",
+    },
+];
+
+impl Alone {
+    /// The test guest as dom0, with nothing between it and the hypervisor, and little memory for both.
+    pub fn boot(&self, built: &Built) -> Result<Boot> {
+        let (hardware, kind, option) = if self.pvh {
+            (Hardware::Iommu, "PVH", "dom0=pvh")
+        } else {
+            (Hardware::Plain, "PV", "")
+        };
+        let cpus = self.cpus;
+        Machine {
+            name: &built.chosen.release.named(&format!("boot-{}", self.name)),
+            memory: 384,
+            cpus,
+            hardware,
+            xen: &built.image(self.hypervisor)?,
+            options: &format!("tmem=1 dom0_mem=64M,max:128M dom0_max_vcpus={cpus} {option}"),
+            modules: &[(
+                &built.shared.kernels.wide,
+                &format!("suite={}", self.suites),
+            )],
+            end: None,
+            limit: Duration::from_mins(4),
+        }
+        .boot(&format!(
+            "boot {}, the test guest as a {kind} dom0 of Xen {}",
+            self.name,
+            built.name()
+        ))
+    }
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What boots in QEMU.
+
+mod alone;
+mod filled;
+pub mod guest;
+mod host;
+mod hostile;
+pub mod pool;
+mod qemu;
+pub mod run;
+mod steered;
+pub mod tally;

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Boots machines of one or more releases in QEMU, as many at once as there are processors for theirs, and counts what their
+//! guests say. What only some of them run is built meanwhile, in the time that the others leave.
+//!
+//! A machine's processors wait for each other by spinning: with more of them than real ones, what takes two minutes takes
+//! fifteen.
+
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+
+use super::alone::{ALONE, Alone};
+use super::guest::Outcome;
+use super::host::{Host, KEPT, Visit};
+use super::tally::Tally;
+use super::{filled, hostile, steered};
+use crate::build::{Built, Hypervisor, Shared};
+use crate::releases::Chosen;
+use crate::step;
+
+/// A machine to boot.
+enum Machine {
+    Alone(Alone),
+    Host(Host<'static>),
+}
+
+/// All machines; those that take longest come first.
+fn all() -> Vec<Machine> {
+    let mut hosts = vec![
+        steered::scenarios(),
+        hostile::host(),
+        filled::crowded(),
+        filled::roomy(),
+        steered::nested(),
+        steered::paging(),
+    ];
+    hosts.extend(steered::refusals());
+    let alone = ALONE.into_iter().map(Machine::Alone);
+    hosts.into_iter().map(Machine::Host).chain(alone).collect()
+}
+
+/// The machines that a release's row names.
+fn of(chosen: &Chosen) -> Result<Vec<Machine>> {
+    let release = &chosen.release;
+    let wanted = release.dom0.as_ref().map_or(&[][..], |dom0| &dom0.machines);
+    let machines = all();
+    let names: Vec<_> = machines.iter().map(Machine::name).collect();
+    for name in wanted {
+        ensure!(
+            names.contains(&&**name),
+            "Xen {}: its release.toml names the machine {name}; there are {}",
+            release.name,
+            names.join(", ")
+        );
+    }
+    let mut machines = machines;
+    machines.retain(|machine| wanted.iter().any(|name| name == machine.name()));
+    Ok(machines)
+}
+
+/// Boots one machine with what is built; whether all passed.
+///
+/// # Errors
+/// If there is no such machine.
+pub fn boot_one(built: &Built, name: &str) -> Result<bool> {
+    let mut machines = all();
+    let names: Vec<_> = machines.iter().map(Machine::name).collect();
+    let at = names.iter().position(|known| *known == name);
+    let at =
+        at.with_context(|| format!("there is no machine {name}; there are {}", names.join(", ")))?;
+    let machine = machines.swap_remove(at);
+    built.image(machine.hypervisor())?;
+    Ok(machine.run(built).sum())
+}
+
+/// Boots all machines of the release that is built, and of those that are not yet.
+pub fn boot_all(built: Arc<Built>, others: Vec<Chosen>) -> Tally {
+    let mut pool = Pool::default();
+    let shared = built.shared.clone();
+    thread::scope(|scope| {
+        let (send, events) = mpsc::channel();
+        let builds = send.clone();
+        // Machines of releases that are to be built count when they are.
+        let mut building = true;
+        scope.spawn(move || build_aside(&built, others, &shared, &builds));
+        while building || pool.running > 0 || !pool.ready.is_empty() {
+            while let Some(job) = pool.next() {
+                let send = send.clone();
+                scope.spawn(move || {
+                    let takes = job.machine.takes();
+                    let event = Event::Ended(takes, job.machine.run(&job.built));
+                    send.send(event).expect("it is waited for");
+                });
+            }
+            match events.recv().expect("something is awaited") {
+                Event::Announced(machines) => pool.left += machines,
+                Event::Ready(job) => pool.ready.push(job),
+                Event::Failed(error, machines) => {
+                    pool.left -= machines;
+                    pool.tally.check::<()>(Err(error));
+                }
+                Event::AllBuilt => building = false,
+                Event::Ended(took, sums) => pool.ended(took, sums),
+            }
+        }
+    });
+    pool.tally
+}
+
+/// What comes while machines run.
+enum Event {
+    /// So many more machines will be ready.
+    Announced(usize),
+    /// The Xen for a machine is there.
+    Ready(Job),
+    /// So many machines can't be booted.
+    Failed(anyhow::Error, usize),
+    /// Nothing is built any more.
+    AllBuilt,
+    /// A machine with that many processors has ended.
+    Ended(usize, Tally),
+}
+
+/// A machine, and the release that it boots.
+struct Job {
+    machine: Machine,
+    built: Arc<Built>,
+}
+
+/// Makes machines ready: first those of the release that is built, then those of the others.
+fn build_aside(
+    first: &Arc<Built>,
+    others: Vec<Chosen>,
+    shared: &Arc<Shared>,
+    events: &mpsc::Sender<Event>,
+) {
+    let tell = |event| events.send(event).expect("it is waited for");
+    make_ready(first, &tell);
+    for chosen in others {
+        let name = chosen.release.name.clone();
+        match Built::new(chosen, shared.clone(), true) {
+            Ok(built) => make_ready(&Arc::new(built), &tell),
+            Err(error) => tell(Event::Failed(error.context(format!("Xen {name}")), 0)),
+        }
+    }
+    tell(Event::AllBuilt);
+}
+
+fn make_ready(built: &Arc<Built>, tell: &impl Fn(Event)) {
+    let machines = match of(&built.chosen) {
+        Ok(machines) => machines,
+        Err(error) => return tell(Event::Failed(error, 0)),
+    };
+    tell(Event::Announced(machines.len()));
+    let (later, now): (Vec<_>, Vec<_>) = machines
+        .into_iter()
+        .partition(|machine| machine.hypervisor().is_built_aside());
+    for machine in now.into_iter().chain(later) {
+        match built.image(machine.hypervisor()) {
+            Ok(_) => tell(Event::Ready(Job {
+                machine,
+                built: built.clone(),
+            })),
+            Err(error) => tell(Event::Failed(error.context(machine.name().to_owned()), 1)),
+        }
+    }
+}
+
+/// The machines that wait, and the processors that they wait for.
+struct Pool {
+    free: usize,
+    running: usize,
+    ready: Vec<Job>,
+    /// Machines that have not ended.
+    left: usize,
+    tally: Tally,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            free: processors(),
+            running: 0,
+            ready: Vec::new(),
+            left: 0,
+            tally: Tally::default(),
+        }
+    }
+}
+
+impl Pool {
+    /// The first machine that there are processors for.
+    fn next(&mut self) -> Option<Job> {
+        let fits = |job: &Job| job.machine.takes() <= self.free;
+        let at = self.ready.iter().position(fits)?;
+        let job = self.ready.remove(at);
+        self.free -= job.machine.takes();
+        self.running += 1;
+        Some(job)
+    }
+
+    fn ended(&mut self, took: usize, sums: Tally) {
+        self.free += took;
+        self.running -= 1;
+        self.left -= 1;
+        self.tally.add(sums);
+        step::note(&format!("{} machines left", self.left));
+    }
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl Machine {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Alone(alone) => alone.name,
+            Self::Host(host) => host.name,
+        }
+    }
+
+    fn hypervisor(&self) -> Hypervisor {
+        match self {
+            Self::Alone(alone) => alone.hypervisor,
+            Self::Host(host) => host.hypervisor,
+        }
+    }
+
+    /// How many of the real processors it takes.
+    fn takes(&self) -> usize {
+        let cpus = match self {
+            Self::Alone(alone) => alone.cpus,
+            Self::Host(host) => host.cpus,
+        };
+        processors().min(cpus as usize)
+    }
+
+    /// Boots it and counts what its guests say.
+    fn run(self, built: &Built) -> Tally {
+        let mut tally = Tally::default();
+        let name = format!("{} {}", built.name(), self.name());
+        match self {
+            Self::Alone(alone) => {
+                if let Some(boot) = tally.check(alone.boot(built)) {
+                    tally.guest(&name, &Outcome::read(&boot.console));
+                }
+            }
+            Self::Host(host) => {
+                let what = format!("boot {name}, {} MiB, and its guests", host.memory);
+                if let Some(visit) = tally.check(host.visit(&what, built)) {
+                    for (guest, outcome) in &visit.outcomes {
+                        if !steered::is_destroyed(guest) && !hostile::is_destroyed(guest) {
+                            tally.guest(&format!("{name}/{guest}"), outcome);
+                        }
+                    }
+                    tally.script(&name, steered::cases(&visit));
+                    tally.check(nothing_leaked(&visit).context(name));
+                }
+            }
+        }
+        tally
+    }
+}
+
+/// As much memory is free after the guests as before them.
+fn nothing_leaked(visit: &Visit) -> Result<()> {
+    let free = |after| {
+        let told = visit.info(after, "free_kib");
+        told.parse::<u64>()
+            .with_context(|| format!("Xen's debug key m told \"{told}\" for its free KiB"))
+    };
+    let (before, after) = (free(false)?, free(true)?);
+    step::note(&format!(
+        "free before the guests {before} KiB, after them {after} KiB"
+    ));
+    ensure!(
+        before.abs_diff(after) <= KEPT,
+        "{before} KiB were free before the guests, {after} KiB after them: frames leaked"
+    );
+    Ok(())
+}

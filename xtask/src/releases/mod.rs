@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The table of Xen's releases: a folder of `xen-patches/` with a `release.toml` is a row. Nothing else in the project
+//! knows a release's number.
+
+mod choice;
+mod source;
+mod table;
+mod tree;
+
+pub use choice::{Choice, Chosen};
+pub use source::Origin;
+pub use table::{Dom0, Release, of_version};
+pub use tree::Version;

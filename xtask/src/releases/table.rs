@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The rows, as their files have them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde::Deserialize;
+
+use super::source::{Origin, Places};
+use super::tree::Version;
+use crate::places;
+use crate::stamp::Inputs;
+
+/// A release of Xen, as its row describes it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Release {
+    /// Its folder's name.
+    #[serde(skip)]
+    pub name: String,
+    /// What `xen/Makefile` says, without what a stable release adds: `4.20`.
+    pub xen: Version,
+    /// Who runs it.
+    pub used_by: String,
+    /// The patches: folders of `xen-patches/series/`, one after the other.
+    pub series: Vec<String>,
+    /// What is added to Xen's default configuration: a file of `xen-patches/`.
+    pub config: String,
+    /// Where its source comes from.
+    source: Places,
+    /// The dom0 that it boots with. Without one it is built and not booted.
+    pub dom0: Option<Dom0>,
+}
+
+/// What a dom0 is made of.
+#[derive(Debug, Deserialize, Hash)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Dom0 {
+    /// Debian's suite that all of it is from.
+    pub suite: String,
+    /// The package that stands for the suite's kernel.
+    pub kernel: String,
+    /// Packages with programs; the libraries that these take are found.
+    pub packages: Vec<String>,
+    /// Where `xl` and Xen's other programs are in them.
+    pub tools: PathBuf,
+    /// The machines that `test` boots.
+    pub machines: Vec<String>,
+}
+
+impl Release {
+    /// Where everything that is made for this release lies.
+    pub fn build(&self, below: &str) -> PathBuf {
+        places::build(&self.name).join(below)
+    }
+
+    /// A name for a log or a stamp that only this release has.
+    pub fn named(&self, what: &str) -> String {
+        format!("{}/{what}", self.name)
+    }
+
+    /// The patches, in order.
+    ///
+    /// # Errors
+    /// If a folder of the series is not there or has none.
+    pub fn patches(&self) -> Result<Vec<PathBuf>> {
+        let mut patches = Vec::new();
+        for part in &self.series {
+            let folder = folder().join("series").join(part);
+            let mut found: Vec<_> = fs::read_dir(&folder)
+                .with_context(|| format!("{}: can't list {}", self.name, folder.display()))?
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .filter(|path| path.extension().is_some_and(|end| end == "patch"))
+                .collect();
+            ensure!(
+                !found.is_empty(),
+                "{} has no patches",
+                places::short(&folder)
+            );
+            found.sort();
+            patches.extend(found);
+        }
+        Ok(patches)
+    }
+
+    /// What is added to Xen's default configuration.
+    ///
+    /// # Errors
+    /// If the file can't be read.
+    pub fn configuration(&self) -> Result<String> {
+        let file = folder().join(&self.config);
+        fs::read_to_string(&file).with_context(|| format!("can't read {}", places::short(&file)))
+    }
+
+    /// Where its source can be had.
+    ///
+    /// # Errors
+    /// If it can't: what each place lacks.
+    pub fn find_source(&self) -> Result<Origin> {
+        self.source.find(&self.build(""))
+    }
+
+    /// Unpacks its source into the folder `to`, and checks it.
+    ///
+    /// # Errors
+    /// If it can't be unpacked or is of another version.
+    pub fn unpack(&self, origin: &Origin, to: &Path) -> Result<()> {
+        let what = format!("unpack Xen's source for {}", self.name);
+        origin.unpack(&what, self.xen, &self.source, to)
+    }
+
+    /// What decides how a tree of it is patched.
+    ///
+    /// # Errors
+    /// If a patch can't be read.
+    pub fn inputs(&self) -> Result<Inputs> {
+        self.patches()?
+            .iter()
+            .try_fold(Inputs::default(), |inputs, patch| inputs.files(patch))
+    }
+}
+
+/// The table's folder.
+fn folder() -> PathBuf {
+    places::root().join("xen-patches")
+}
+
+/// All rows, the newest release first.
+///
+/// # Errors
+/// If one can't be read: it says what is wrong with which line.
+pub fn all() -> Result<Vec<Release>> {
+    let mut releases = Vec::new();
+    for entry in fs::read_dir(folder()).context("can't list xen-patches/")? {
+        let row = entry?.path().join("release.toml");
+        if row.exists() {
+            releases.push(read(&row)?);
+        }
+    }
+    releases.sort_by(|one, other| (other.xen, &one.name).cmp(&(one.xen, &other.name)));
+    ensure!(
+        !releases.is_empty(),
+        "xen-patches/ has no release: no folder with a release.toml"
+    );
+    Ok(releases)
+}
+
+fn read(row: &Path) -> Result<Release> {
+    let text = fs::read_to_string(row)?;
+    let mut release: Release =
+        toml::from_str(&text).with_context(|| places::short(row).to_string())?;
+    let name = row.parent().and_then(Path::file_name);
+    release.name = name.unwrap_or_default().to_string_lossy().into_owned();
+    Ok(release)
+}
+
+/// The release of that version.
+///
+/// # Errors
+/// If the table has none: it says which it has.
+pub fn of_version(version: Version) -> Result<Release> {
+    let releases = all()?;
+    let known: Vec<_> = releases
+        .iter()
+        .map(|release| release.xen.to_string())
+        .collect();
+    releases
+        .into_iter()
+        .find(|release| release.xen == version)
+        .ok_or_else(|| {
+            anyhow!(
+                "this is Xen {version}, and xen-patches/ has releases of {} only: docs/new-release.md says how to add one",
+                known.join(", ")
+            )
+        })
+}
+
+/// The release called `name`.
+///
+/// # Errors
+/// If there is none: it says which there are.
+pub fn named(name: &str) -> Result<Release> {
+    let releases = all()?;
+    let names: Vec<_> = releases
+        .iter()
+        .map(|release| release.name.clone())
+        .collect();
+    releases
+        .into_iter()
+        .find(|release| release.name == name)
+        .with_context(|| {
+            format!(
+                "there is no release {name}; xen-patches/ has {}",
+                names.join(", ")
+            )
+        })
+}
+
+/// Those with a dom0, the newest first.
+///
+/// # Errors
+/// As [`all`].
+pub fn bootable() -> Result<Vec<Release>> {
+    let mut releases = all()?;
+    releases.retain(|release| release.dom0.is_some());
+    Ok(releases)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_can_be_read_and_has_its_patches() {
+        let releases = all().unwrap();
+        assert!(releases.is_sorted_by(|one, other| one.xen >= other.xen));
+        for release in releases {
+            assert!(!release.patches().unwrap().is_empty(), "{}", release.name);
+            release.configuration().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_row_with_an_unknown_key_is_refused() {
+        let row = fs::read_to_string(folder().join("4.17/release.toml")).unwrap();
+        assert!(toml::from_str::<Release>(&row).is_ok());
+        let error = toml::from_str::<Release>(&format!("seires = []\n{row}")).unwrap_err();
+        assert!(error.to_string().contains("seires"), "{error}");
+    }
+}
