@@ -9,6 +9,7 @@ mod code;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod thunks;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,6 +20,7 @@ use iced_x86::{CpuidFeature, FlowControl, InstructionInfoFactory, Mnemonic};
 
 use crate::build::link::link;
 use code::{Function, Library, Step, Target};
+use thunks::{INDIRECT_THUNK, RETURN_THUNK};
 
 /// How many places in code that the exports reach may lead to a panic. May only fall.
 ///
@@ -38,9 +40,6 @@ fn may_be_undefined(symbol: &str) -> bool {
             RETURN_THUNK | "memcpy" | "memmove" | "memset" | "memcmp"
         )
 }
-
-const RETURN_THUNK: &str = "__x86_return_thunk";
-const INDIRECT_THUNK: &str = "__x86_indirect_thunk_";
 
 /// What was measured on the way.
 #[derive(Debug)]

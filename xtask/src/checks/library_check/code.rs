@@ -11,7 +11,7 @@ use object::{
     SectionIndex, SectionKind, SymbolKind, elf,
 };
 
-use super::RETURN_THUNK;
+use super::thunks::RETURN_THUNK;
 use crate::build::link::EXPORT;
 
 /// Everything that the exports reach.

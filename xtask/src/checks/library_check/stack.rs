@@ -9,8 +9,8 @@ use std::collections::{HashMap, VecDeque};
 
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
-use super::INDIRECT_THUNK;
 use super::code::{Library, Step, Target};
+use super::thunks::INDIRECT_THUNK;
 
 /// Bytes of stack that a call of this function takes, its return address not counted, and the calls that lead to the deepest
 /// point; or why that can't be said.
