@@ -214,7 +214,7 @@ start_paused heir
 head -c 100000 /tmp/state > /tmp/cut
 refused "a file that is cut short" "cut short" tmemctl restore heir /tmp/cut
 expect "the whole one is restored into a guest of another kind" tmemctl restore heir /tmp/state
-refused "a second time" "has pools already" tmemctl restore heir /tmp/state
+refused "a second time" "already has pools" tmemctl restore heir /tmp/state
 xl unpause heir
 finish heir
 
