@@ -29,6 +29,8 @@ pub enum Command {
     List(List),
     /// Show rates of puts, gets and flushes, refreshed until interrupted
     Top(Top),
+    /// Print every figure as OpenMetrics text, for Prometheus
+    Metrics,
     /// Stop a domain from putting new pages
     ///
     /// The pages it has stay, and it can still get, replace and flush them.

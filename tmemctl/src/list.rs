@@ -3,7 +3,7 @@
 
 use comfy_table::CellAlignment::{Left, Right};
 
-use crate::statistics::{Client, PoolKind, Statistics};
+use crate::statistics::{Client, Statistics};
 use crate::table::{Columns, mib};
 
 /// All clients, and with `pools` each of their pools.
@@ -108,12 +108,7 @@ fn all_pools(statistics: &Statistics) -> Columns {
             table.row([
                 client.domain.to_string(),
                 pool.id.map(|id| id.to_string()).unwrap_or_default(),
-                match pool.kind {
-                    PoolKind::Ephemeral => "ephemeral",
-                    PoolKind::Persistent => "persistent",
-                    PoolKind::Shared => "shared",
-                }
-                .to_owned(),
+                pool.kind.name().to_owned(),
                 mib(pool.pages),
                 pool.puts_stored.to_string(),
                 pool.puts_refused.to_string(),

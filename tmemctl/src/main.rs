@@ -12,6 +12,7 @@
 //! | [`xenstore`], [`domain`] | domains' names and ids |
 //! | [`arguments`] | the command line |
 //! | [`statistics`] | what tmem says about itself, and JSON |
+//! | [`metrics`] | the same for Prometheus |
 //! | [`table`], [`list`], [`top`] | the same for people |
 //! | [`settings`] | weight, cap and compression |
 //! | [`stream`], [`saving`] | a client's state as a file |
@@ -21,6 +22,7 @@ mod control;
 mod domain;
 mod errno;
 mod list;
+mod metrics;
 mod privcmd;
 mod saving;
 mod settings;
@@ -84,6 +86,7 @@ fn ask(command: Command, tmem: &mut Tmem) -> Result<()> {
         Command::Completions { .. } | Command::Manual { .. } => Ok(()),
         Command::List(how) => list(tmem, &how),
         Command::Top(how) => top(tmem, &how),
+        Command::Metrics => say(&metrics::text(&look(tmem)?)?),
         Command::Freeze(target) => on_target(&target, |whom| tmem.freeze(whom)),
         Command::Thaw(target) => on_target(&target, |whom| tmem.thaw(whom)),
         Command::Destroy { target, yes } => {

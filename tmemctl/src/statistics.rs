@@ -168,6 +168,17 @@ pub enum PoolKind {
     Shared,
 }
 
+impl PoolKind {
+    /// As it is called in tables, JSON and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ephemeral => "ephemeral",
+            Self::Persistent => "persistent",
+            Self::Shared => "shared",
+        }
+    }
+}
+
 impl Client {
     pub fn persistent_pages(&self) -> u64 {
         self.pages - self.ephemeral_pages.min(self.pages)
