@@ -27,9 +27,12 @@ pub struct Arguments {
 pub enum Command {
     /// Show what tmem holds, and for which domains
     List(List),
-    /// Show rates of puts, gets and flushes, refreshed until interrupted
+    /// Watch rates, hit ratio and memory as they change
+    ///
+    /// On a terminal, this is a screen with curves, a table of domains and, on request, one domain in detail; its last line
+    /// lists the keys. With --count, or if the output is not a terminal, tables are printed one after another.
     Top(Top),
-    /// Print every figure as OpenMetrics text, for Prometheus
+    #[command(about = "Print every figure as OpenMetrics text, for Prometheus")]
     Metrics,
     /// Stop a domain from putting new pages
     ///
@@ -117,11 +120,11 @@ pub struct List {
 /// How to watch.
 #[derive(Args)]
 pub struct Top {
-    /// Seconds between two screens
+    /// Seconds between two updates
     #[arg(short, long, default_value_t = 2.0, value_parser = seconds)]
     pub interval: f64,
-    /// Exit after this many screens
-    #[arg(short = 'n', long, value_name = "SCREENS")]
+    /// Print this many tables, then exit
+    #[arg(short = 'n', long, value_name = "N")]
     pub count: Option<u64>,
 }
 

@@ -14,11 +14,13 @@
 //! | [`statistics`] | what tmem says about itself, and JSON |
 //! | [`metrics`] | the same for Prometheus |
 //! | [`table`], [`list`], [`top`] | the same for people |
+//! | [`dashboard`] | `top` on a terminal |
 //! | [`settings`] | weight, cap and compression |
 //! | [`stream`], [`saving`] | a client's state as a file |
 
 mod arguments;
 mod control;
+mod dashboard;
 mod domain;
 mod errno;
 mod list;
@@ -130,17 +132,16 @@ fn list(tmem: &mut Tmem, how: &List) -> Result<()> {
 }
 
 fn top(tmem: &mut Tmem, how: &Top) -> Result<()> {
-    // On a terminal one screen replaces the other; in a file they follow each other.
-    let home = if io::stdout().is_terminal() {
-        "\x1b[H\x1b[J"
-    } else {
-        ""
-    };
+    let every = Duration::from_secs_f64(how.interval);
+    // A number of screens is for files and pipes, where they follow each other.
+    if io::stdout().is_terminal() && how.count.is_none() {
+        return dashboard::terminal::run(|| look(tmem), every);
+    }
     let mut before = look(tmem)?;
     let mut then = Instant::now();
     let mut screens = 0;
     while how.count.is_none_or(|count| screens < count) {
-        thread::sleep(Duration::from_secs_f64(how.interval));
+        thread::sleep(every);
         let now = look(tmem)?;
         let interval = Interval {
             before: &before,
@@ -148,7 +149,7 @@ fn top(tmem: &mut Tmem, how: &Top) -> Result<()> {
             seconds: then.elapsed().as_secs_f64(),
         };
         then = Instant::now();
-        say(&format!("{home}{}", interval.text()))?;
+        say(&interval.text())?;
         before = now;
         screens += 1;
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tmemctl metrics`: the statistics in OpenMetrics' text format, for Prometheus and its kin.
+//! `tmemctl metrics`: the statistics in `OpenMetrics` text format, for Prometheus and its kin.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -19,6 +19,9 @@ type Labels = Vec<(&'static str, String)>;
 
 /// A figure, and what it is about.
 type Sample = (Labels, u64);
+
+/// A name, what it means, and the figure.
+type Metric<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 /// All figures.
 ///
@@ -161,7 +164,7 @@ fn of_pools(families: &mut Families, statistics: &Statistics) {
             .map(move |(labels, pool)| (labels.clone(), figure(pool)))
     };
     families.gauge("pool_pages", "Pages in a pool", each(|pool| pool.pages));
-    let counters: [(_, _, fn(&Pool) -> u64); 10] = [
+    let counters: [Metric<Pool>; 10] = [
         ("pool_puts", "Puts", |pool| pool.puts),
         ("pool_puts_stored", "Puts that succeeded", |pool| {
             pool.puts_stored

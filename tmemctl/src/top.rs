@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tmemctl top`: what happens, and how fast.
+//! `tmemctl top`: what happens, and how fast, as plain text. On a terminal it is [`crate::dashboard`].
 
 use std::cmp::Reverse;
 
@@ -23,6 +23,8 @@ pub struct Activity<'a> {
     pub gets: u64,
     pub hits: u64,
     pub flushes: u64,
+    /// Pages that it lost to others' needs, or its own.
+    pub evicted: u64,
 }
 
 impl Interval<'_> {
@@ -48,6 +50,7 @@ impl Interval<'_> {
             gets: since(|pool| pool.gets),
             hits: since(|pool| pool.hits),
             flushes: since(Pool::flushes),
+            evicted: since(|pool| pool.evicted_pages),
         }
     }
 
@@ -57,10 +60,14 @@ impl Interval<'_> {
         evicted(self.now).saturating_sub(evicted(self.before))
     }
 
-    /// How many a second that were.
-    #[expect(clippy::cast_precision_loss, reason = "it is shown without decimals")]
-    pub fn rate(&self, events: u64) -> String {
-        format!("{:.0}", events as f64 / self.seconds)
+    /// How many events a second that is.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "counts are rounded anyway, and time does not run backwards"
+    )]
+    pub fn per_second(&self, events: u64) -> u64 {
+        (events as f64 / self.seconds).round() as u64
     }
 
     /// As a table.
@@ -91,16 +98,16 @@ impl Interval<'_> {
                 mib(client.ephemeral_pages),
                 percent(client.ephemeral_pages, all),
                 mib(client.persistent_pages()),
-                self.rate(one.puts),
-                self.rate(one.gets),
+                self.per_second(one.puts).to_string(),
+                self.per_second(one.gets).to_string(),
                 percent(one.hits, one.gets),
-                self.rate(one.flushes),
+                self.per_second(one.flushes).to_string(),
             ]);
         }
         format!(
             "{}{} pages/s evicted in the last {:.1} s\n\n{}",
             summary(self.now),
-            self.rate(self.evicted()),
+            self.per_second(self.evicted()),
             self.seconds,
             table.text()
         )
