@@ -20,7 +20,7 @@ use crate::sysctl::{Sysctl, Unavailable};
 /// Bytes for the list, at first.
 const LIST_BYTES: usize = 64 << 10;
 
-/// Why tmem did not do one thing.
+/// Why tmem did not do something.
 #[derive(Debug, Error)]
 pub enum Refused {
     #[error("no such domain, or it does not use tmem")]
@@ -103,18 +103,18 @@ impl Tmem {
         self.command(request(SysctlCommand::Thaw, whom))
     }
 
-    /// Drops all that one client or all have.
+    /// Destroys all pools of one client or of all.
     pub fn destroy(&mut self, whom: Whom) -> Result<(), Refused> {
         self.command(request(SysctlCommand::Destroy, whom))
     }
 
-    /// Gives back ephemeral memory; how many KiB that were.
+    /// Gives back ephemeral memory, and returns the KiB freed.
     pub fn flush(&mut self, kib: u32) -> Result<u32, Refused> {
         let mut freed = 0;
         while freed < kib {
             let mut op = request(SysctlCommand::Flush, Whom::All);
             op.arg = (kib - freed).into();
-            // Xen does a part at a time.
+            // Xen does a part of it at a time.
             match self.sysctl.ask(&op, None)? {
                 0 => break,
                 some => freed = freed.saturating_add(some),
@@ -142,7 +142,7 @@ impl Tmem {
             if length < bytes {
                 return Ok(String::from_utf8_lossy(&buffer[..length]).into_owned());
             }
-            // Some more, as there may be more to say by then.
+            // There may be more to say by the next try.
             bytes = length + LIST_BYTES;
         }
     }
@@ -151,7 +151,7 @@ impl Tmem {
     pub fn client_info(&mut self, domain: u16) -> Result<ClientInfo, Refused> {
         let mut op = request(SysctlCommand::GetClientInfo, Whom::One(domain));
         op.len = (size_of::<ClientInfo>() as u32).into();
-        // Which version of the structure is asked for.
+        // The version of the structure that is asked for.
         self.put(&ClientInfo {
             version: SPEC_VERSION.into(),
             ..ClientInfo::new_zeroed()
@@ -169,7 +169,7 @@ impl Tmem {
         Ok(())
     }
 
-    /// The most frames that a client's persistent pages may take, if that is limited.
+    /// The limit on the frames of a client's persistent pages, if there is one.
     pub fn cap(&mut self, domain: u16) -> Result<Option<u64>, Refused> {
         let mut op = request(SysctlCommand::GetCap, Whom::One(domain));
         op.len = (size_of::<u64>() as u32).into();
@@ -178,7 +178,7 @@ impl Tmem {
         Ok((frames != U64::MAX_VALUE).then(|| frames.get()))
     }
 
-    /// Limits the frames that a client's persistent pages may take.
+    /// Limits the frames of a client's persistent pages.
     pub fn set_cap(&mut self, domain: u16, frames: Option<u64>) -> Result<(), Refused> {
         let mut op = request(SysctlCommand::SetCap, Whom::One(domain));
         op.len = (size_of::<u64>() as u32).into();
@@ -199,7 +199,7 @@ impl Tmem {
             .collect())
     }
 
-    /// Makes a client's pools, as they were.
+    /// Creates a client's pools as they were.
     pub fn set_pools(&mut self, domain: u16, pools: &[PoolInfo]) -> Result<(), Refused> {
         self.with_pools(SysctlCommand::SetPools, domain, pools)
     }
@@ -239,7 +239,7 @@ impl Tmem {
         )))
     }
 
-    /// The next page that is no longer what was saved; `None` after the last one.
+    /// The next page that has changed or gone since it was saved; `None` after the last one.
     pub fn save_next_invalidated(&mut self, domain: u16) -> Result<Option<PageHandle>, Refused> {
         let op = request(SysctlCommand::SaveNextInvalidated, Whom::One(domain));
         Ok(self.next(op, size_of::<PageHandle>())?.then(|| self.take()))
@@ -250,7 +250,7 @@ impl Tmem {
         self.command(request(SysctlCommand::SaveEnd, Whom::One(domain)))
     }
 
-    /// Begins to restore a client, which must not be there yet.
+    /// Begins to restore a client, which must not have pools yet.
     pub fn restore_begin(&mut self, domain: u16) -> Result<(), Refused> {
         self.command(request(SysctlCommand::RestoreBegin, Whom::One(domain)))
     }
@@ -288,7 +288,7 @@ impl Tmem {
         Ok(())
     }
 
-    /// Whether there was a next one, which then lies in `data`.
+    /// Whether there is a next one, which is then in `data`.
     fn next(&mut self, mut op: SysctlOp, bytes: usize) -> Result<bool, Refused> {
         op.len = (bytes as u32).into();
         Ok(self.ask_with_data(&op)? > 0)
@@ -308,7 +308,7 @@ impl Tmem {
         read(&self.data)
     }
 
-    /// Asks about what lies in `data`, or for what is to lie there.
+    /// Asks with `data` as the buffer.
     fn ask_with_data(&mut self, op: &SysctlOp) -> io::Result<u32> {
         self.sysctl.ask(op, Some(&mut self.data))
     }
@@ -317,7 +317,7 @@ impl Tmem {
 /// A value from the front of a buffer that is larger.
 fn read<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> T {
     T::read_from_prefix(bytes)
-        .expect("buffers are larger than what lies in them")
+        .expect("buffers are larger than what is in them")
         .0
 }
 
