@@ -68,6 +68,7 @@ refused "who is not root" "only root" start-stop-daemon -S -c nobody -x /bin/tme
 refused "destroying needs a second word" "--yes" tmemctl destroy subject
 expect "destroy with it" tmemctl destroy subject --yes
 expect "JSON is one object" sh -c 'tmemctl list --json | head -c 1 | grep -q {'
+expect "metrics are whole" sh -c 'tmemctl metrics | tail -n 1 | grep -q "# EOF"'
 xl destroy subject
 
 begin "starting a guest in memory that tmem has filled"
