@@ -4,15 +4,17 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Error, Result};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use uuid::Uuid;
 
-/// Shows and steers the transcendent memory (tmem) of a Xen host.
+use crate::domain::Domain;
+
+/// Watch and control the transcendent memory (tmem) of a Xen host.
 ///
-/// Runs in the control domain (dom0), as root, on a Xen that has tmem and was booted with `tmem=1`. DOMAIN is a domain's
-/// id or its name, as `xl list` shows them.
+/// Run it as root in the control domain (dom0). Xen must have been built with tmem and booted with tmem=1. DOMAIN is a
+/// domain's id or name, as shown by "xl list".
 #[derive(Parser)]
 #[command(version, propagate_version = true, max_term_width = 100)]
 pub struct Arguments {
@@ -23,58 +25,72 @@ pub struct Arguments {
 /// What to do.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Show what tmem holds, and for whom
+    /// Show what tmem holds, and for which domains
     List(List),
-    /// Show what tmem does, again and again, until interrupted
+    /// Watch rates, hit ratio and memory as they change
+    ///
+    /// On a terminal, this is a screen with curves, a table of domains and, on request, one domain in detail; its last line
+    /// lists the keys. With --count, or if the output is not a terminal, tables are printed one after another.
     Top(Top),
-    /// Let a domain put no new page: what it has stays
+    #[command(about = "Print every figure as OpenMetrics text, for Prometheus")]
+    Metrics,
+    /// Stop a domain from putting new pages
+    ///
+    /// The pages it has stay, and it can still get, replace and flush them.
     Freeze(Target),
     /// Let a frozen domain put pages again
     Thaw(Target),
-    /// Give ephemeral pages' memory back to Xen, and print how many KiB that were
+    /// Give ephemeral memory back to Xen, and print how many KiB were freed
     Flush {
-        /// How much: KiB, or with a suffix K, M or G
+        /// How much to give back: in KiB, or with a suffix K, M or G
         size: Size,
     },
     /// Print how much memory tmem could give back, in MiB
     Freeable,
     /// Change a domain's weight, cap or compression
-    Set(Set),
-    /// Let a domain share pools under these names, or forbid it
     ///
-    /// It counts when the domain makes a pool: authorise a domain before it mounts its file systems, if need be between
-    /// `xl create -p` and `xl unpause`.
+    /// A domain can be set up before it runs, between "xl create -p" and "xl unpause". Settings last as long as the domain.
+    Set(Set),
+    /// Allow a domain to join shared pools
+    ///
+    /// This takes effect when the domain creates a pool, usually at mount: authorise the domain first, between
+    /// "xl create -p" and "xl unpause" if need be.
     Auth {
+        /// The domain's id or name
         domain: Domain,
-        /// The pools' names, such as a shared file system's UUID
+        /// UUIDs of the shared pools, such as that of a cluster file system
         #[arg(required = true, value_name = "UUID")]
         uuids: Vec<Uuid>,
-        /// Forbid it instead; pools that are shared already stay so
+        /// Withdraw the permission; pools the domain has already joined stay shared
         #[arg(long)]
         deny: bool,
     },
-    /// Write a domain's tmem state to a file: settings, pools and persistent pages
+    /// Save a domain's settings, pools and persistent pages to a file
     Save {
+        /// The domain's id or name
         domain: Domain,
-        /// The file; `-` is the standard output
+        /// The file to write; "-" for standard output
         file: PathBuf,
-        /// The domain goes on running: note the pages that it flushes or replaces meanwhile
+        /// Save a domain that keeps running, and record the pages it flushes or replaces meanwhile
         #[arg(long)]
         live: bool,
     },
-    /// Give a domain that has no tmem state yet the state in a file
+    /// Restore a domain's settings, pools and persistent pages from a file
     ///
-    /// The domain must not have used tmem: restore it between `xl create -p` and `xl unpause`.
+    /// The domain must not have used tmem yet: restore it between "xl create -p" and "xl unpause".
     Restore {
+        /// The domain's id or name
         domain: Domain,
-        /// The file; `-` is the standard input
+        /// The file to read; "-" for standard input
         file: PathBuf,
     },
-    /// Drop all that a domain has in tmem, persistent pages included: its kernel does not expect that
+    /// Destroy all of a domain's pools, persistent pages included
+    ///
+    /// Guests do not expect to lose persistent pages: whatever the guest has swapped out to tmem is lost.
     Destroy {
         #[command(flatten)]
         target: Target,
-        /// Yes, lose data
+        /// Confirm the loss of data
         #[arg(long)]
         yes: bool,
     },
@@ -88,15 +104,15 @@ pub enum Command {
 /// How to list.
 #[derive(Args)]
 pub struct List {
-    /// Show only this domain
+    /// Show this domain only
     pub domain: Option<Domain>,
-    /// Show each pool too
+    /// Also show each pool
     #[arg(short, long)]
     pub pools: bool,
-    /// Print JSON, with all figures
+    /// Print every figure as JSON
     #[arg(long, conflicts_with = "raw")]
     pub json: bool,
-    /// Print Xen's own lines of `X=key:value,...`, as Xen's old tools did
+    /// Print the list as Xen returns it, in lines of X=key:value,...
     #[arg(long)]
     pub raw: bool,
 }
@@ -104,11 +120,11 @@ pub struct List {
 /// How to watch.
 #[derive(Args)]
 pub struct Top {
-    /// Seconds between two screens
+    /// Seconds between two updates
     #[arg(short, long, default_value_t = 2.0, value_parser = seconds)]
     pub interval: f64,
-    /// End after that many screens
-    #[arg(short = 'n', long, value_name = "SCREENS")]
+    /// Print this many tables, then exit
+    #[arg(short = 'n', long, value_name = "N")]
     pub count: Option<u64>,
 }
 
@@ -116,16 +132,17 @@ fn seconds(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|seconds| (0.1..=86400.0).contains(seconds))
-        .ok_or_else(|| "not between 0.1 and 86400 seconds".to_owned())
+        .ok_or_else(|| "must be between 0.1 and 86400 seconds".to_owned())
 }
 
 /// One domain or all.
 #[derive(Args)]
 #[command(group = ArgGroup::new("target").required(true))]
 pub struct Target {
+    /// The domain's id or name
     #[arg(group = "target")]
     pub domain: Option<Domain>,
-    /// Every domain that uses tmem
+    /// All domains that use tmem
     #[arg(long, group = "target")]
     pub all: bool,
 }
@@ -134,14 +151,15 @@ pub struct Target {
 #[derive(Args)]
 #[command(group = ArgGroup::new("change").required(true).multiple(true))]
 pub struct Set {
+    /// The domain's id or name
     pub domain: Domain,
-    /// Its part of the ephemeral memory is this in proportion to the others' weights; 0: no limit
+    /// Share of ephemeral memory, in proportion to other domains' weights; 0 for no limit
     #[arg(long, group = "change")]
     pub weight: Option<u32>,
-    /// Most memory for its persistent pages: KiB, or with a suffix K, M or G; `none`: as much as its memory limit allows
-    #[arg(long, group = "change")]
+    /// Limit on the memory of persistent pages: in KiB, or with a suffix K, M or G; "none" leaves the domain's own limit
+    #[arg(long, value_name = "SIZE", group = "change")]
     pub cap: Option<Cap>,
-    /// Whether its pages are compressed from now on
+    /// Whether to compress pages put from now on
     #[arg(long, group = "change")]
     pub compress: Option<Switch>,
 }
@@ -151,29 +169,6 @@ pub struct Set {
 pub enum Switch {
     On,
     Off,
-}
-
-/// A domain, as people name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Domain {
-    /// By its id.
-    Id(u16),
-    /// By its name.
-    Name(String),
-}
-
-impl FromStr for Domain {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        if let Ok(id) = text.parse() {
-            // Xen's special domains begin there.
-            ensure!(id < 0x7ff0, "no domain has so large an id");
-            return Ok(Self::Id(id));
-        }
-        ensure!(!text.is_empty(), "a domain's name is not empty");
-        Ok(Self::Name(text.to_owned()))
-    }
 }
 
 /// An amount of memory in KiB.
@@ -192,11 +187,11 @@ impl FromStr for Size {
         };
         let number: u32 = number
             .parse()
-            .context("not a number of KiB, nor one with the suffix K, M or G")?;
+            .context("expected a whole number of KiB, or one with a suffix K, M or G")?;
         number
             .checked_mul(factor)
             .map(Self)
-            .context("more than 4 TiB")
+            .context("sizes go up to 4 TiB")
     }
 }
 
@@ -241,16 +236,6 @@ mod tests {
             assert!(wrong.parse::<Size>().is_err(), "{wrong}");
         }
         assert_eq!("none".parse::<Cap>().unwrap(), Cap::None);
-    }
-
-    #[test]
-    fn domains_go_by_id_or_name() {
-        assert_eq!("7".parse::<Domain>().unwrap(), Domain::Id(7));
-        assert_eq!(
-            "web-1".parse::<Domain>().unwrap(),
-            Domain::Name("web-1".into())
-        );
-        assert!("32752".parse::<Domain>().is_err());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Hypercalls from user space, through Linux' `/dev/xen/privcmd`.
+//! Hypercalls from user space, through Linux's `/dev/xen/privcmd`.
 //!
-//! The crates that do this, `krata-xencall` and those around libxenctrl, are under the GPL or want Xen's libraries; it is
-//! one ioctl and one mmap.
+//! It takes one ioctl and one mmap. The crates that do it, `krata-xencall` and those around libxenctrl, are under the GPL or
+//! need Xen's libraries.
 
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
@@ -20,10 +20,10 @@ pub struct Privcmd {
 }
 
 impl Privcmd {
-    /// Opens Linux' devices.
+    /// Opens Linux's devices.
     ///
     /// # Errors
-    /// `NotFound` without Xen or without Linux' module for it, `PermissionDenied` for other users than root.
+    /// `NotFound` without Xen or without Linux's driver for it, `PermissionDenied` for users other than root.
     pub fn open() -> io::Result<Self> {
         let open = |path| OpenOptions::new().read(true).write(true).open(path);
         Ok(Self {
@@ -55,13 +55,13 @@ impl Privcmd {
         })
     }
 
-    /// Hypercall `number`; what it returned, if not an error.
+    /// Makes hypercall `number`, and returns its result.
     ///
     /// # Errors
     /// Xen's, by its number, or Linux' `EPERM` if it forbids the call.
     ///
     /// # Safety
-    /// Where the call makes Xen read or write, there must be a [`Buffer`] that nothing else uses meanwhile.
+    /// All memory that the call makes Xen read or write must be in [`Buffer`]s that nothing else uses meanwhile.
     pub unsafe fn hypercall(&self, number: u64, arguments: [u64; 5]) -> io::Result<u32> {
         // SAFETY: the ioctl takes this structure; the rest is the caller's promise.
         let returned = unsafe { ioctl(&self.calls, Hypercall { number, arguments }) }?;
@@ -76,14 +76,14 @@ struct Hypercall {
     arguments: [u64; 5],
 }
 
-// SAFETY: `IOCTL_PRIVCMD_HYPERCALL` reads that structure, and returns what the hypercall did.
+// SAFETY: `IOCTL_PRIVCMD_HYPERCALL` reads this structure, and returns the hypercall's result.
 unsafe impl Ioctl for Hypercall {
     type Output = u32;
 
     const IS_MUTATING: bool = false;
 
     fn opcode(&self) -> Opcode {
-        // Its size is in the number, although the direction is "none".
+        // The number includes the size, although the direction is "none".
         opcode::from_components(rustix::ioctl::Direction::None, b'P', 0, size_of::<Self>())
     }
 
@@ -95,7 +95,7 @@ unsafe impl Ioctl for Hypercall {
         output: IoctlOutput,
         _: *mut c_void,
     ) -> rustix::io::Result<Self::Output> {
-        // Negative values are errors, which do not come this way.
+        // Errors, which are negative, do not come this way.
         Ok(output.cast_unsigned())
     }
 }

@@ -1,239 +1,266 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What tmem says about itself: lines of `X=key:value,key:value...`.
+//! What tmem says about itself, under names that speak.
 //!
-//! The first letter says what the line is about: `G` the whole store, `S` a shared pool, `C` a client, `P` a client's pool,
-//! `T` times. Keys have two letters and mean the same for good; there may be more of them than are known here.
+//! Xen's list is lines of `X=key:value,key:value…`. The first letter says what a line is about: `G` the whole store, `S` a
+//! shared pool, `C` a client, `P` a client's pool. Keys have two letters; `tmem-xen-shim/src/list.rs` has them all. The
+//! structures below give each key its name, which is also its name in JSON: to show another figure, add a field. A key
+//! without a field is kept under its two letters.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use anyhow::{Context, Result};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
 
-/// Keys of each kind of line, and their names for people and programs.
-const NAMES: &[(char, &str, &str)] = &[
-    ('G', "Tt", "operations"),
-    ('G', "Te", "failed_operations"),
-    ('G', "Cf", "failed_copies"),
-    ('G', "Af", "failed_allocations"),
-    ('G', "Pf", "failed_page_allocations"),
-    ('G', "Ta", "free_pages_held"),
-    ('G', "Lm", "low_on_memory"),
-    ('G', "Et", "evicted_pages"),
-    ('G', "Ea", "eviction_attempts"),
-    ('G', "Rt", "pages_given_back"),
-    ('G', "Ra", "give_back_attempts"),
-    ('G', "Rx", "most_evictions_for_one"),
-    ('G', "Fp", "pools_flushed"),
-    ('G', "Ec", "ephemeral_pages"),
-    ('G', "Em", "ephemeral_pages_max"),
-    ('G', "Oc", "objects"),
-    ('G', "Om", "objects_max"),
-    ('G', "Nc", "tree_nodes"),
-    ('G', "Nm", "tree_nodes_max"),
-    ('G', "Pc", "pages"),
-    ('G', "Pm", "pages_max"),
-    ('G', "Fc", "frames"),
-    ('G', "Fm", "frames_max"),
-    ('G', "Sc", "shared_contents"),
-    ('G', "Sm", "shared_contents_max"),
-    ('G', "Ep", "ephemeral_puts"),
-    ('G', "Gd", "deduplicated_puts"),
-    ('G', "cl", "clients"),
-    ('G', "po", "pools"),
-    ('G', "fe", "ephemeral_frames"),
-    ('G', "fp", "persistent_frames"),
-    ('C', "CI", "domain"),
-    ('C', "ww", "weight"),
-    ('C', "co", "compress"),
-    ('C', "fr", "frozen"),
-    ('C', "Tc", "cycles"),
-    ('C', "Ge", "ephemeral_gets"),
-    ('C', "Pp", "persistent_puts"),
-    ('C', "Gp", "persistent_gets"),
-    ('C', "Ec", "ephemeral_pages"),
-    ('C', "Em", "ephemeral_pages_max"),
-    ('C', "Pc", "pages"),
-    ('C', "fe", "ephemeral_frames"),
-    ('C', "fp", "persistent_frames"),
-    ('C', "ca", "cap_frames"),
-    ('C', "sv", "being_saved"),
-    ('P', "CI", "domain"),
-    ('P', "PI", "pool"),
-    ('P', "PT", "type"),
-    ('P', "U0", "uuid_0"),
-    ('P', "U1", "uuid_1"),
-    ('P', "Pc", "pages"),
-    ('P', "Pm", "pages_max"),
-    ('P', "Oc", "objects"),
-    ('P', "Om", "objects_max"),
-    ('P', "Nc", "tree_nodes"),
-    ('P', "Nm", "tree_nodes_max"),
-    ('P', "ps", "good_puts"),
-    ('P', "pt", "puts"),
-    ('P', "pd", "pages_lost"),
-    ('P', "pr", "pages_replaced"),
-    ('P', "px", "refused_puts"),
-    ('P', "gs", "good_gets"),
-    ('P', "gt", "gets"),
-    ('P', "fs", "good_flushes"),
-    ('P', "ft", "flushes"),
-    ('P', "os", "good_object_flushes"),
-    ('P', "ot", "object_flushes"),
-    ('P', "pe", "evicted_pages"),
-];
+/// Figures that have no name here, by their key.
+type Others = BTreeMap<String, Value>;
 
-/// A line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    kind: char,
-    /// In the order in which they came.
-    fields: Vec<(String, String)>,
+/// All that one list says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Statistics {
+    /// MiB that could be given back; not in the list itself.
+    pub freeable_mib: u32,
+    pub store: Store,
+    /// By domain id.
+    pub clients: Vec<Client>,
+    pub shared_pools: Vec<Pool>,
 }
 
-impl Record {
-    fn read(line: &str) -> Option<Self> {
-        let (kind, fields) = line.trim().split_once('=')?;
-        let mut letters = kind.chars();
-        let kind = letters.next().filter(|_| letters.next().is_none())?;
-        Some(Self {
-            kind,
-            fields: fields
-                .split(',')
-                .filter_map(|field| field.split_once(':'))
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
-        })
-    }
-
-    /// The text under a key; empty if it has none.
-    pub fn text(&self, key: &str) -> &str {
-        self.fields
-            .iter()
-            .find(|(name, _)| name == key)
-            .map_or("", |(_, value)| value)
-    }
-
-    /// The number under a key; 0 if it has none.
-    pub fn number(&self, key: &str) -> u64 {
-        self.text(key).parse().unwrap_or(0)
-    }
-
-    fn is_pool(&self) -> bool {
-        matches!(self.kind, 'P' | 'S')
-    }
-
-    /// Whether a pool's pages stay until they are flushed.
-    pub fn is_persistent(&self) -> bool {
-        self.text("PT").starts_with('P')
-    }
-
-    /// Whether a pool may be shared.
-    pub fn is_shared(&self) -> bool {
-        self.kind == 'S' || self.text("PT").ends_with('S')
-    }
-
-    fn json(&self) -> Map<String, Value> {
-        let kind = if self.is_pool() { 'P' } else { self.kind };
-        self.fields
-            .iter()
-            .map(|(key, value)| {
-                let name = NAMES
-                    .iter()
-                    .find(|(of, short, _)| *of == kind && short == key)
-                    .map_or(key.as_str(), |(_, _, name)| name);
-                let value = match value.parse::<u64>() {
-                    Ok(number) if !matches!(key.as_str(), "U0" | "U1") => number.into(),
-                    _ => value.as_str().into(),
-                };
-                (name.to_owned(), value)
-            })
-            .collect()
-    }
+/// The whole store. What happened is counted since the host booted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Store {
+    #[serde(rename(deserialize = "cl"))]
+    pub clients: u64,
+    #[serde(rename(deserialize = "po"))]
+    pub pools: u64,
+    #[serde(rename(deserialize = "Pc"))]
+    pub pages: u64,
+    #[serde(rename(deserialize = "Ec"))]
+    pub ephemeral_pages: u64,
+    #[serde(rename(deserialize = "Fc"))]
+    pub frames: u64,
+    #[serde(rename(deserialize = "fe"))]
+    pub ephemeral_frames: u64,
+    #[serde(rename(deserialize = "fp"))]
+    pub persistent_frames: u64,
+    #[serde(rename(deserialize = "Tt"))]
+    pub operations: u64,
+    /// Puts that were refused, or that lost the page they were to replace.
+    #[serde(rename(deserialize = "Te"))]
+    pub failed_puts: u64,
+    /// Copies from or to a guest.
+    #[serde(rename(deserialize = "Cf"))]
+    pub failed_copies: u64,
+    #[serde(rename(deserialize = "Af"))]
+    pub failed_metadata_allocations: u64,
+    #[serde(rename(deserialize = "Pf"))]
+    pub failed_data_allocations: u64,
+    /// In pools that still exist.
+    #[serde(rename(deserialize = "Ep"))]
+    pub ephemeral_puts_stored: u64,
+    #[serde(rename(deserialize = "Et"))]
+    pub evicted_pages: u64,
+    #[serde(rename(deserialize = "Rt"))]
+    pub reclaimed_frames: u64,
+    #[serde(rename(deserialize = "Ra"))]
+    pub reclaim_requests: u64,
+    #[serde(flatten)]
+    pub others: Others,
 }
 
-/// A client and its pools.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A domain that uses tmem.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Client {
+    #[serde(rename(deserialize = "CI"))]
     pub domain: u16,
-    /// Its domain's name, if that is known.
+    /// From Xenstore, if it knows one.
+    #[serde(skip_deserializing)]
     pub name: Option<String>,
-    pub record: Record,
-    pub pools: Vec<Record>,
+    #[serde(rename(deserialize = "ww"))]
+    pub weight: u32,
+    /// The limit on persistent memory, if one is set.
+    #[serde(rename(deserialize = "ca"))]
+    pub cap_frames: Option<u64>,
+    #[serde(rename(deserialize = "co"), deserialize_with = "flag")]
+    pub compress: bool,
+    #[serde(rename(deserialize = "fr"), deserialize_with = "flag")]
+    pub frozen: bool,
+    #[serde(rename(deserialize = "sv"), deserialize_with = "flag")]
+    pub being_saved: bool,
+    #[serde(rename(deserialize = "Pc"))]
+    pub pages: u64,
+    #[serde(rename(deserialize = "Ec"))]
+    pub ephemeral_pages: u64,
+    #[serde(rename(deserialize = "fe"))]
+    pub ephemeral_frames: u64,
+    #[serde(rename(deserialize = "fp"))]
+    pub persistent_frames: u64,
+    #[serde(rename(deserialize = "Ge"))]
+    pub ephemeral_hits: u64,
+    #[serde(rename(deserialize = "Gp"))]
+    pub persistent_hits: u64,
+    #[serde(rename(deserialize = "Pp"))]
+    pub persistent_puts_stored: u64,
+    #[serde(skip_deserializing)]
+    pub pools: Vec<Pool>,
+    #[serde(flatten)]
+    pub others: Others,
+}
+
+/// A pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pool {
+    /// Whose it is; a shared pool has several users.
+    #[serde(rename(deserialize = "CI"), skip_serializing)]
+    domain: Option<u16>,
+    /// The client's number for it.
+    #[serde(rename(deserialize = "PI"), skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    #[serde(rename(deserialize = "PT", serialize = "type"))]
+    pub kind: PoolKind,
+    /// The name of a shared pool.
+    pub uuid: Option<Uuid>,
+    #[serde(rename(deserialize = "Pc"))]
+    pub pages: u64,
+    #[serde(rename(deserialize = "pt"))]
+    pub puts: u64,
+    #[serde(rename(deserialize = "ps"))]
+    pub puts_stored: u64,
+    #[serde(rename(deserialize = "px"))]
+    pub puts_refused: u64,
+    #[serde(rename(deserialize = "pr"))]
+    pub pages_replaced: u64,
+    /// Pages lost to a put that was to replace them and failed.
+    #[serde(rename(deserialize = "pd"))]
+    pub pages_lost: u64,
+    #[serde(rename(deserialize = "gt"))]
+    pub gets: u64,
+    #[serde(rename(deserialize = "gs"))]
+    pub hits: u64,
+    #[serde(rename(deserialize = "ft"))]
+    pub page_flushes: u64,
+    #[serde(rename(deserialize = "fs"))]
+    pub page_flushes_found: u64,
+    #[serde(rename(deserialize = "ot"))]
+    pub object_flushes: u64,
+    #[serde(rename(deserialize = "os"))]
+    pub object_flushes_found: u64,
+    #[serde(rename(deserialize = "pe"))]
+    pub evicted_pages: u64,
+    #[serde(flatten)]
+    pub others: Others,
+}
+
+/// What pages a pool holds, and for whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all(serialize = "lowercase"))]
+pub enum PoolKind {
+    #[default]
+    #[serde(rename(deserialize = "EP"))]
+    Ephemeral,
+    #[serde(rename(deserialize = "PP"))]
+    Persistent,
+    #[serde(rename(deserialize = "ES"))]
+    Shared,
+}
+
+impl PoolKind {
+    /// As it is called in tables, JSON and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ephemeral => "ephemeral",
+            Self::Persistent => "persistent",
+            Self::Shared => "shared",
+        }
+    }
 }
 
 impl Client {
-    /// The sum of a key over its pools, or over those that `which` wants.
-    pub fn sum(&self, key: &str, which: impl Fn(&Record) -> bool) -> u64 {
-        self.pools
-            .iter()
-            .filter(|pool| which(pool))
-            .map(|pool| pool.number(key))
-            .sum()
+    pub fn persistent_pages(&self) -> u64 {
+        self.pages - self.ephemeral_pages.min(self.pages)
+    }
+
+    pub fn frames(&self) -> u64 {
+        self.ephemeral_frames + self.persistent_frames
+    }
+
+    /// The sum of a figure over its pools.
+    pub fn sum(&self, figure: impl Fn(&Pool) -> u64) -> u64 {
+        self.pools.iter().map(figure).sum()
     }
 }
 
-/// All that one list says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// The whole store.
-    pub global: Option<Record>,
-    pub clients: Vec<Client>,
-    /// Shared pools.
-    pub shared: Vec<Record>,
-    others: Vec<Record>,
+impl Pool {
+    pub fn flushes(&self) -> u64 {
+        self.page_flushes + self.object_flushes
+    }
 }
 
 impl Statistics {
-    /// Reads a list.
-    pub fn read(text: &str) -> Self {
+    /// Reads Xen's list. Lines about anything else are passed over.
+    ///
+    /// # Errors
+    /// If a figure is not what its key stands for.
+    pub fn read(list: &str) -> Result<Self> {
         let mut statistics = Self::default();
-        let mut pools: BTreeMap<u64, Vec<Record>> = BTreeMap::new();
-        for record in text.lines().filter_map(Record::read) {
-            match record.kind {
-                'G' => statistics.global = Some(record),
-                'S' => statistics.shared.push(record),
-                'P' => pools.entry(record.number("CI")).or_default().push(record),
-                'C' => statistics.clients.push(Client {
-                    domain: record.number("CI") as u16,
-                    name: None,
-                    record,
-                    pools: Vec::new(),
-                }),
-                _ => statistics.others.push(record),
+        let mut pools = Vec::new();
+        for line in list.lines() {
+            let Some((kind, fields)) = line.split_once('=') else {
+                continue;
+            };
+            let unreadable = || format!("cannot make sense of this line of Xen's: {line}");
+            match kind {
+                "G" => statistics.store = figures(fields).with_context(unreadable)?,
+                "S" => (statistics.shared_pools).push(figures(fields).with_context(unreadable)?),
+                "C" => (statistics.clients).push(figures(fields).with_context(unreadable)?),
+                "P" => pools.push(figures::<Pool>(fields).with_context(unreadable)?),
+                _ => {}
             }
         }
         for client in &mut statistics.clients {
-            client.pools = pools.remove(&client.domain.into()).unwrap_or_default();
+            let is_its = |pool: &mut Pool| pool.domain == Some(client.domain);
+            client.pools = pools.extract_if(.., is_its).collect();
         }
         statistics.clients.sort_by_key(|client| client.domain);
-        statistics
+        Ok(statistics)
     }
 
     /// The client of that domain.
     pub fn client(&self, domain: u16) -> Option<&Client> {
         self.clients.iter().find(|client| client.domain == domain)
     }
+}
 
-    /// For programs: every figure under a name that speaks.
-    pub fn json(&self, freeable_mib: u32) -> Value {
-        let all = |records: &[Record]| records.iter().map(Record::json).collect::<Vec<_>>();
-        let clients: Vec<_> = self
-            .clients
-            .iter()
-            .map(|client| {
-                let mut json = client.record.json();
-                json.insert("name".into(), json!(client.name));
-                json.insert("pools".into(), json!(all(&client.pools)));
-                json
-            })
-            .collect();
-        json!({
-            "freeable_mib": freeable_mib,
-            "global": self.global.as_ref().map(Record::json),
-            "clients": clients,
-            "shared_pools": all(&self.shared),
-            "others": all(&self.others),
-        })
+/// A structure from the fields of its line.
+fn figures<T: for<'de> Deserialize<'de>>(fields: &str) -> Result<T> {
+    let mut uuid = [0; 2];
+    let mut figures = Map::new();
+    for (key, value) in fields.split(',').filter_map(|field| field.split_once(':')) {
+        match key {
+            "U0" => uuid[0] = u64::from_str_radix(value, 16)?,
+            "U1" => uuid[1] = u64::from_str_radix(value, 16)?,
+            _ => {
+                let value = value
+                    .parse::<u64>()
+                    .map_or_else(|_| value.into(), Value::from);
+                figures.insert(key.to_owned(), value);
+            }
+        }
     }
+    if uuid != [0; 2] {
+        // The words of a UUID are its bytes as they lie in memory.
+        let uuid = Uuid::from_u128_le(u128::from(uuid[1]) << 64 | u128::from(uuid[0]));
+        figures.insert("uuid".to_owned(), uuid.to_string().into());
+    }
+    Ok(serde_json::from_value(Value::Object(figures))?)
+}
+
+fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    Ok(u8::deserialize(from)? != 0)
 }
 
 #[cfg(test)]
@@ -248,37 +275,99 @@ C=CI:3,ww:100,co:1,fr:0,Ge:20,Pp:30,Gp:40,Ec:130,Pc:142,fe:64,fp:7,sv:0,ca:512\n
 P=CI:3,PI:0,PT:EP,U0:0,U1:0,Pc:130,ps:170,pt:171,pd:0,pr:0,px:1,gs:20,gt:30,fs:1,ft:2,os:0,ot:0,pe:40\n\
 P=CI:3,PI:1,PT:PP,U0:0,U1:0,Pc:12,ps:30,pt:30,pd:0,pr:0,px:0,gs:40,gt:40,fs:18,ft:18,os:0,ot:0,pe:0\n\
 C=CI:1,ww:0,co:0,fr:1,Ge:0,Pp:0,Gp:0,Ec:0,Pc:0,fe:0,fp:0,sv:0\n\
-T=put:1\n";
+Q=put:1\n";
 
-    #[test]
-    fn lists_are_read() {
-        let statistics = Statistics::read(LIST);
-        assert_eq!(statistics.global.as_ref().unwrap().number("Tt"), 1200);
-        let domains: Vec<_> = statistics.clients.iter().map(|c| c.domain).collect();
-        assert_eq!(domains, [1, 3]);
-        let client = statistics.client(3).unwrap();
-        assert_eq!(client.pools.len(), 2);
-        assert_eq!(client.sum("pt", |_| true), 201);
-        assert_eq!(client.sum("Pc", Record::is_persistent), 12);
-        assert!(statistics.shared[0].is_shared());
+    pub fn statistics() -> Statistics {
+        Statistics::read(LIST).unwrap()
     }
 
     #[test]
-    fn what_is_unknown_or_broken_does_no_harm() {
-        let statistics = Statistics::read("Q=a:1\nnonsense\nCC=CI:1\n=\nC=CI:x,ww\n");
+    fn a_list_is_read() {
+        let statistics = statistics();
+        assert_eq!(statistics.store.operations, 1200);
+        let domains: Vec<_> = statistics.clients.iter().map(|c| c.domain).collect();
+        assert_eq!(domains, [1, 3]);
+        assert!(statistics.clients[0].frozen && !statistics.clients[0].compress);
+        let client = statistics.client(3).unwrap();
+        assert_eq!(client.pools.len(), 2);
+        assert_eq!(client.sum(|pool| pool.puts), 201);
+        assert_eq!(client.persistent_pages(), 12);
+        assert_eq!(client.cap_frames, Some(512));
+    }
+
+    #[test]
+    fn what_is_unknown_is_passed_over_and_what_is_broken_is_named() {
+        let statistics = Statistics::read("Q=a:1\nnonsense\nCC=CI:1\n=\nC=CI:7,ww\n").unwrap();
         assert_eq!(statistics.clients.len(), 1);
-        assert_eq!(statistics.clients[0].record.number("ww"), 0);
-        assert_eq!(Statistics::read(""), Statistics::default());
+        assert_eq!(statistics.clients[0].weight, 0);
+        assert_eq!(Statistics::read("").unwrap(), Statistics::default());
+        for broken in ["C=CI:x", "P=CI:1,PT:QQ", "S=U0:xyz", "C=CI:70000"] {
+            let error = Statistics::read(broken).unwrap_err();
+            assert!(error.to_string().contains(broken), "{error}");
+        }
     }
 
     #[test]
     fn programs_read_names_that_speak() {
-        let json = Statistics::read(LIST).json(7);
-        assert_eq!(json["freeable_mib"], 7);
-        assert_eq!(json["global"]["evicted_pages"], 40);
-        assert_eq!(json["global"]["XX"], 9);
+        let json = serde_json::to_value(statistics()).unwrap();
+        assert_eq!(json["store"]["evicted_pages"], 40);
+        assert_eq!(json["store"]["XX"], 9);
         assert_eq!(json["clients"][1]["weight"], 100);
-        assert_eq!(json["clients"][1]["pools"][1]["good_gets"], 40);
-        assert_eq!(json["shared_pools"][0]["uuid_1"], "10");
+        assert_eq!(json["clients"][0]["frozen"], true);
+        assert_eq!(json["clients"][1]["pools"][1]["hits"], 40);
+        assert_eq!(json["clients"][1]["pools"][1]["type"], "persistent");
+        assert_eq!(json["clients"][1]["pools"][1]["uuid"], Value::Null);
+        assert_eq!(
+            json["shared_pools"][0]["uuid"],
+            "efcdab89-6745-2301-1000-000000000000"
+        );
+    }
+
+    /// The keys of a kind of line, in the table at the top of the file that writes them.
+    fn written_keys(kind: &str) -> Vec<&'static str> {
+        let row = include_str!("../../tmem-xen-shim/src/list.rs")
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("//! | `{kind}` |")))
+            .expect("the table has a row for each kind of line");
+        row.split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|word| word.len() == 2 && !matches!(*word, "U0" | "U1" | "PT" | "ES"))
+            .collect()
+    }
+
+    /// Each key given another value, so that each field can be told from its default.
+    fn named<T: Serialize + for<'de> Deserialize<'de>>(keys: &[&str]) -> Map<String, Value> {
+        let line: Vec<_> = (1..)
+            .zip(keys)
+            .map(|(n, key)| format!("{key}:{n}"))
+            .collect();
+        let figures: T = figures(&line.join(",")).unwrap();
+        match serde_json::to_value(figures).unwrap() {
+            Value::Object(named) => named,
+            _ => unreachable!("a structure is an object"),
+        }
+    }
+
+    #[test]
+    fn what_xen_writes_has_a_name_and_what_has_a_name_is_written() {
+        let store = written_keys("G");
+        let client = written_keys("C");
+        let pool = written_keys("P");
+        for (keys, named, without_key) in [
+            (&store, named::<Store>(&store), &[][..]),
+            (&client, named::<Client>(&client), &["name", "pools"]),
+            (&pool, named::<Pool>(&pool), &["type", "uuid"]),
+        ] {
+            assert!(keys.len() > 6, "{keys:?}");
+            for (name, value) in named {
+                assert!(!keys.contains(&&*name), "{name} has no field");
+                let is_default = matches!(value, Value::Null | Value::Bool(false)) || value == 0;
+                assert!(
+                    !is_default || without_key.contains(&&*name),
+                    "Xen writes no key for {name}"
+                );
+            }
+        }
     }
 }

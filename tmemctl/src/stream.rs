@@ -9,8 +9,8 @@
 //!                                         +--------+-------------+
 //! ```
 //!
-//! Pages come in any order, and one may come twice: the last one counts. `GONE` takes back a page that came before. All
-//! numbers are little-endian; the structures are those of Xen's control interface.
+//! Pages may come in any order, and more than once: the last one counts. `GONE` revokes an earlier page. All numbers are
+//! little-endian; the structures are those of Xen's control interface.
 
 use std::io::{self, Read, Write};
 
@@ -92,7 +92,7 @@ impl<W: Write> Writer<W> {
         self.event(GONE, handle)
     }
 
-    /// Ends: without that a file is not whole.
+    /// Writes the end mark, without which a file is not complete.
     pub fn end(mut self) -> io::Result<()> {
         self.to.write_all(&END.to_le_bytes())?;
         self.to.write_all(&self.events.to_le_bytes())?;
@@ -116,20 +116,20 @@ impl<R: Read> Reader<R> {
     /// Reads the client's state.
     ///
     /// # Errors
-    /// If the file is none that [`Writer`] wrote.
+    /// If [`Writer`] did not write the file.
     pub fn new(mut from: R) -> Result<(Self, State)> {
         let header: Header = take(&mut from)?;
-        ensure!(header.magic == MAGIC, "not a file that tmemctl save wrote");
+        ensure!(header.magic == MAGIC, "not a file written by tmemctl save");
         ensure!(
             header.version == VERSION,
-            "the file's format is version {}, and this tmemctl reads version {VERSION}",
+            "the file has format version {}, and this tmemctl reads version {VERSION}",
             header.version
         );
         let info = take(&mut from)?;
         let pools = header.pools.get();
         ensure!(
             pools <= POOLS_PER_CLIENT,
-            "the file names {pools} pools: a domain has at most {POOLS_PER_CLIENT}"
+            "the file is damaged: it claims {pools} pools, and a domain has at most {POOLS_PER_CLIENT}"
         );
         let state = State {
             info,
@@ -142,7 +142,7 @@ impl<R: Read> Reader<R> {
     /// What comes next; `None` at the end.
     ///
     /// # Errors
-    /// If the file is not whole, or damaged.
+    /// If the file is incomplete or damaged.
     pub fn next(&mut self) -> Result<Option<Event>> {
         let kind: U32 = take(&mut self.from)?;
         let event = match kind.get() {
@@ -157,12 +157,12 @@ impl<R: Read> Reader<R> {
                 let events: U64 = take(&mut self.from)?;
                 ensure!(
                     events == self.events,
-                    "the file is damaged: it has {} pages and says {events}",
+                    "the file is damaged: it has {} records and claims {events}",
                     self.events
                 );
                 return Ok(None);
             }
-            kind => bail!("the file is damaged: there is no record of kind {kind}"),
+            kind => bail!("the file is damaged: unknown kind of record {kind}"),
         };
         self.events += 1;
         Ok(Some(event))

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Domains' names, from Xenstore.
 //!
-//! The protocol is that of Xen's `public/io/xs_wire.h`. Xenstore crates exist, under the GPL, which this tool is not.
+//! The protocol is that of Xen's `public/io/xs_wire.h`. The crates for Xenstore are under the GPL, which this tool is not.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
-/// The daemon's socket, and the kernel's way to a Xenstore that runs elsewhere.
+/// The daemon's socket, and the kernel's device for a Xenstore that runs in another domain.
 const SOCKET: &str = "/run/xenstored/socket";
 const DEVICE: &str = "/dev/xen/xenbus";
 
@@ -15,7 +15,7 @@ const DEVICE: &str = "/dev/xen/xenbus";
 const DIRECTORY: u32 = 1;
 const READ: u32 = 2;
 
-/// Longest reply that the protocol knows.
+/// The longest reply that the protocol allows.
 const LONGEST: usize = 4096;
 
 trait ReadWrite: Read + Write {}
@@ -45,7 +45,7 @@ impl Xenstore {
     /// The domain with that name, if there is one.
     ///
     /// # Errors
-    /// If Xenstore can't say which domains there are.
+    /// If Xenstore cannot list the domains.
     pub fn domain(&mut self, name: &str) -> io::Result<Option<u16>> {
         let domains = self.ask(DIRECTORY, "/local/domain")?;
         Ok(domains
@@ -85,7 +85,7 @@ impl Xenstore {
 mod tests {
     use super::*;
 
-    /// Answers from a script; what is asked is not looked at.
+    /// Answers from a script, whatever the question.
     struct Script(io::Cursor<Vec<u8>>);
 
     impl Read for Script {

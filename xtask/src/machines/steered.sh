@@ -68,6 +68,7 @@ refused "who is not root" "only root" start-stop-daemon -S -c nobody -x /bin/tme
 refused "destroying needs a second word" "--yes" tmemctl destroy subject
 expect "destroy with it" tmemctl destroy subject --yes
 expect "JSON is one object" sh -c 'tmemctl list --json | head -c 1 | grep -q {'
+expect "metrics are whole" sh -c 'tmemctl metrics | tail -n 1 | grep -q "# EOF"'
 xl destroy subject
 
 begin "starting a guest in memory that tmem has filled"
@@ -214,7 +215,7 @@ start_paused heir
 head -c 100000 /tmp/state > /tmp/cut
 refused "a file that is cut short" "cut short" tmemctl restore heir /tmp/cut
 expect "the whole one is restored into a guest of another kind" tmemctl restore heir /tmp/state
-refused "a second time" "has pools already" tmemctl restore heir /tmp/state
+refused "a second time" "already has pools" tmemctl restore heir /tmp/state
 xl unpause heir
 finish heir
 

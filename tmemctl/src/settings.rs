@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `tmemctl set`: a domain's weight, cap and compression.
+
+use hypercall_abi::sysctl::{ClientFlags, ClientInfo};
+
+use crate::arguments::{Cap, Set, Size, Switch};
+use crate::control::{Refused, Tmem};
+
+/// KiB of a frame.
+const FRAME_KIB: u64 = 4;
+
+/// Makes the changes that are asked for.
+///
+/// # Errors
+/// If there is no such domain.
+pub fn set(tmem: &mut Tmem, domain: u16, change: &Set) -> Result<(), Refused> {
+    if change.weight.is_some() || change.compress.is_some() {
+        let mut info = known(tmem, domain)?;
+        if let Some(weight) = change.weight {
+            info.weight = weight.into();
+        }
+        if let Some(compress) = change.compress {
+            let mut flags = ClientFlags::from_bits_retain(info.flags.get());
+            flags.set(ClientFlags::COMPRESS, compress == Switch::On);
+            info.flags = flags.bits().into();
+        }
+        tmem.set_client_info(domain, info)?;
+    }
+    if let Some(cap) = change.cap {
+        let frames = match cap {
+            Cap::None => None,
+            Cap::At(Size(kib)) => Some(u64::from(kib) / FRAME_KIB),
+        };
+        tmem.set_cap(domain, frames)?;
+    }
+    Ok(())
+}
+
+/// A domain's settings, be it one that has not used tmem yet.
+fn known(tmem: &mut Tmem, domain: u16) -> Result<ClientInfo, Refused> {
+    match tmem.client_info(domain) {
+        Err(Refused::NoClient) => {
+            // Being given a cap, even the one that it has anyway, makes it known to tmem.
+            tmem.set_cap(domain, None)?;
+            tmem.client_info(domain)
+        }
+        known => known,
+    }
+}
