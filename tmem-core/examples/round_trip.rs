@@ -68,9 +68,11 @@ fn address(frame: FrameNumber) -> NonNull<FrameBytes> {
 
 thread_local! {
     /// Each thread is a CPU of its own.
-    // SAFETY: a fresh frame, which nobody else has.
-    static SCRATCH: RefCell<Box<Scratch>> =
-        RefCell::new(Box::new(unsafe { Scratch::new(number(new_frame())) }));
+    static SCRATCH: RefCell<Box<Scratch>> = {
+        // SAFETY: a fresh frame, which nobody else has.
+        let scratch = unsafe { Scratch::new(number(new_frame())) };
+        RefCell::new(Box::new(scratch))
+    };
 }
 
 // SAFETY: a frame is a box of its own from `take` to `give`, always mapped; scratch memory is each thread's own, and

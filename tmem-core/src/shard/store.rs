@@ -178,7 +178,8 @@ impl<H: Host, P: Policy> Store<H, P> {
     }
 
     pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<H, P>> {
-        self.cells.iter().flatten().map(|cell| &**cell)
+        let there = self.cells.iter().take(self.count as usize);
+        there.flatten().map(|cell| &**cell)
     }
 
     /// Pages of a pool.
