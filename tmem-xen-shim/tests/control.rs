@@ -166,6 +166,7 @@ fn a_quota_is_the_domain_s() {
     let mut quota = [0; 8];
     assert_eq!(exchange(&domain, SysctlCommand::GetQuota, &mut quota), 0);
     assert_eq!(quota, 700u64.to_le_bytes());
+    assert!(list(Some(&domain), true).contains(",qu:700\n"));
 }
 
 #[test]
