@@ -23,6 +23,21 @@
  */
 static DEFINE_SPINLOCK(control_lock);
 
+struct tmem_rs_guest *tmem_control_begin(struct domain *d)
+{
+    spin_lock(&control_lock);
+    tmem_enter();
+
+    /* Tmem's end of a domain comes after is_dying and tmem_control_barrier(). */
+    return d && !d->is_dying ? &d->tmem.guest : NULL;
+}
+
+void tmem_control_end(void)
+{
+    tmem_leave();
+    spin_unlock(&control_lock);
+}
+
 void tmem_control_barrier(void)
 {
     spin_barrier(&control_lock);
@@ -58,11 +73,10 @@ void tmem_host_print(const void *text, size_t bytes)
     printk("%.*s", (int)bytes, (const char *)text);
 }
 
-long tmem_control(const struct xen_sysctl_tmem_op *op,
-                  XEN_GUEST_HANDLE_PARAM(void) u_sysctl)
+long tmem_control_once(const struct xen_sysctl_tmem_op *op)
 {
     struct domain *d = NULL;
-    struct tmem_rs_guest *guest = NULL;
+    struct tmem_rs_guest *guest;
     long rc;
 
     BUILD_BUG_ON(sizeof(*op) != 56);
@@ -70,20 +84,20 @@ long tmem_control(const struct xen_sysctl_tmem_op *op,
     if ( op->cli_id < DOMID_FIRST_RESERVED )
         d = rcu_lock_domain_by_id(op->cli_id);
 
-    spin_lock(&control_lock);
-
-    /* Tmem's end of a domain comes after is_dying and tmem_control_barrier(). */
-    if ( d && !d->is_dying )
-        guest = &d->tmem.guest;
-
-    tmem_enter();
+    guest = tmem_control_begin(d);
     rc = tmem_rs_control(op, guest, &op->buf);
-    tmem_leave();
-
-    spin_unlock(&control_lock);
+    tmem_control_end();
 
     if ( d )
         rcu_unlock_domain(d);
+
+    return rc;
+}
+
+long tmem_control(const struct xen_sysctl_tmem_op *op,
+                  XEN_GUEST_HANDLE_PARAM(void) u_sysctl)
+{
+    long rc = tmem_control_once(op);
 
     /* With the same argument: a step that is done is not there to be done again. */
     if ( rc == -ERESTART )

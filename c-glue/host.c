@@ -184,16 +184,48 @@ void tmem_host_unmap(void *bytes)
     unmap_domain_page(bytes);
 }
 
+/*
+ * How many of so many frames count against max_pages: those beyond the quota.
+ * None as long as the domain has never run: they are what a toolstack restores,
+ * and it has set max_pages to what the domain's own memory needs.
+ */
+static unsigned int counted(const struct domain *d, unsigned int frames)
+{
+    uint64_t quota = ACCESS_ONCE(d->tmem.quota);
+
+    return d->creation_finished && frames > quota ? frames - quota : 0;
+}
+
+unsigned int domain_tmem_frames(const struct domain *d)
+{
+    return counted(d, atomic_read(&d->tmem.frames));
+}
+
+uint64_t tmem_host_quota(const void *domain)
+{
+    const struct domain *d = domain;
+
+    return ACCESS_ONCE(d->tmem.quota);
+}
+
+void tmem_host_set_quota(void *domain, uint64_t frames)
+{
+    struct domain *d = domain;
+
+    ACCESS_ONCE(d->tmem.quota) = frames;
+}
+
 bool tmem_host_charge(void *domain, uint32_t frames)
 {
     struct domain *d = domain;
-    unsigned int used;
+    unsigned int excess;
     bool fits;
 
     nrspin_lock(&d->page_alloc_lock);
 
-    used = domain_tot_pages(d) + domain_tmem_frames(d);
-    fits = used <= d->max_pages && frames <= d->max_pages - used;
+    excess = counted(d, atomic_read(&d->tmem.frames) + frames);
+    fits = !excess || (domain_tot_pages(d) <= d->max_pages &&
+                       excess <= d->max_pages - domain_tot_pages(d));
     if ( fits )
     {
         atomic_add(frames, &d->tmem.frames);

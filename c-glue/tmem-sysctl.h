@@ -48,6 +48,14 @@
 /* uint64_t: most frames of persistent pages; all ones: as max_pages allows. */
 #define XEN_SYSCTL_TMEM_OP_GET_CAP                40
 #define XEN_SYSCTL_TMEM_OP_SET_CAP                41
+/* uint64_t: frames of persistent pages that max_pages does not limit. */
+#define XEN_SYSCTL_TMEM_OP_GET_QUOTA              42
+#define XEN_SYSCTL_TMEM_OP_SET_QUOTA              43
+/*
+ * Array of xen_tmem_pool_info_t, one for each shared pool that SET_AUTH allowed;
+ * returns how many.
+ */
+#define XEN_SYSCTL_TMEM_OP_GET_AUTH               44
 
 struct tmem_handle {
     uint32_t pool_id;

@@ -25,11 +25,14 @@ struct tmem_domain {
     struct tmem_rs_guest guest;
 
     /*
-     * Frames that tmem holds for the domain and that count against max_pages.
-     * Raised with page_alloc_lock held, so that it and tot_pages together stay
-     * within the limit; lowered at any time.
+     * Frames of persistent pages that tmem holds for the domain.  Raised with
+     * page_alloc_lock held, so that those which count and tot_pages together
+     * stay within max_pages; lowered at any time.
      */
     atomic_t frames;
+
+    /* As many of them do not count against max_pages. */
+    uint64_t quota;
 };
 
 void tmem_domain_init(struct domain *d);
@@ -65,6 +68,27 @@ unsigned long tmem_cached(void);
 long tmem_claim_pages(struct domain *d, unsigned long pages, unsigned long cmd,
                       XEN_GUEST_HANDLE_PARAM(void) arg);
 
+/* Frames that count against the domain's max_pages, besides tot_pages. */
+unsigned int domain_tmem_frames(const struct domain *d);
+
+/*
+ * Whether a toolstack may save the domain: 0, or -EBUSY if that would lose what
+ * tmem holds for it.  For operations that are of use for nothing else, before
+ * the domain is suspended, when it may still give its pages up, and after.
+ */
+int tmem_check_presave(struct domain *d);
+int tmem_check_save(struct domain *d);
+
+/* The domain goes on running here: if it was being saved, that is over. */
+void tmem_domain_resume(struct domain *d);
+
+/*
+ * XEN_DOMCTL_soft_reset or its continuation, which is the one in u_domctl:
+ * destroys the pools that the old kernel had.
+ */
+long tmem_soft_reset(struct domain *d, bool begins,
+                     XEN_GUEST_HANDLE_PARAM(void) u_domctl);
+
 /* XEN_SYSCTL_tmem_op, which is the one in u_sysctl. */
 long tmem_control(const struct xen_sysctl_tmem_op *op,
                   XEN_GUEST_HANDLE_PARAM(void) u_sysctl);
@@ -82,6 +106,18 @@ static inline long tmem_claim_pages(
     XEN_GUEST_HANDLE_PARAM(void) arg)
 {
     return domain_set_outstanding_pages(d, pages);
+}
+static inline unsigned int domain_tmem_frames(const struct domain *d)
+{
+    return 0;
+}
+static inline int tmem_check_presave(struct domain *d) { return 0; }
+static inline int tmem_check_save(struct domain *d) { return 0; }
+static inline void tmem_domain_resume(struct domain *d) {}
+static inline long tmem_soft_reset(
+    struct domain *d, bool begins, XEN_GUEST_HANDLE_PARAM(void) u_domctl)
+{
+    return 0;
 }
 
 #endif /* CONFIG_TMEM */

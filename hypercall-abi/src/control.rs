@@ -103,6 +103,17 @@ pub enum Control {
     GetCap(DomainId),
     /// Reads the same.
     SetCap(DomainId),
+    /// Writes how many frames of persistent pages don't count against the domain's memory limit, 8 bytes.
+    GetQuota(DomainId),
+    /// Reads the same.
+    SetQuota(DomainId),
+    /// Writes a [`PoolInfo`] for each name of a shared pool that the client may join.
+    GetAuth {
+        /// Who may.
+        client: DomainId,
+        /// How many fit the buffer.
+        room: u32,
+    },
 }
 
 /// Why a request can't be met, whatever the state of the store.
@@ -247,6 +258,18 @@ impl Control {
                 fields.buffer(size_of::<u64>())?;
                 Self::SetCap(fields.client()?)
             }
+            SysctlCommand::GetQuota => {
+                fields.buffer(size_of::<u64>())?;
+                Self::GetQuota(fields.client()?)
+            }
+            SysctlCommand::SetQuota => {
+                fields.buffer(size_of::<u64>())?;
+                Self::SetQuota(fields.client()?)
+            }
+            SysctlCommand::GetAuth => Self::GetAuth {
+                client: fields.client()?,
+                room: op.len.get() / POOL_INFO,
+            },
         })
     }
 }
@@ -397,6 +420,7 @@ mod tests {
             (SysctlCommand::SaveNextInvalidated, 32),
             (SysctlCommand::RestorePutPage, 4096),
             (SysctlCommand::GetCap, 8),
+            (SysctlCommand::SetQuota, 8),
         ] {
             assert!(Control::parse(&op(command, 1, bytes)).is_ok());
             assert_eq!(

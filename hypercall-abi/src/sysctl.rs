@@ -72,11 +72,18 @@ pub enum SysctlCommand {
     GetCap = 40,
     /// Write the client's cap.
     SetCap = 41,
+    /// Read the client's quota: 8 bytes, how many frames of its persistent pages don't count against the domain's memory
+    /// limit.
+    GetQuota = 42,
+    /// Write the client's quota.
+    SetQuota = 43,
+    /// Read an array of [`PoolInfo`], one for each name of a shared pool that the client may join; returns how many.
+    GetAuth = 44,
 }
 
 impl SysctlCommand {
     /// Every command there is.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Thaw,
         Self::Freeze,
         Self::Flush,
@@ -97,6 +104,9 @@ impl SysctlCommand {
         Self::RestoreFlushPage,
         Self::GetCap,
         Self::SetCap,
+        Self::GetQuota,
+        Self::SetQuota,
+        Self::GetAuth,
     ];
 
     /// The command with that number, if there is one.

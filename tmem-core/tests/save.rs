@@ -169,3 +169,35 @@ fn only_one_save_at_a_time() {
     engine.save_end(&guest.client).expect("a save under way");
     assert!(!engine.client_info(&guest.client).frozen);
 }
+
+#[test]
+fn a_save_that_nobody_goes_on_with_ends() {
+    let engine = engine(100_000, true);
+    let (guest, pool) = filled(&engine, 1);
+    let put = || guest.put(pool, 99, PAGES, &page(1));
+    engine
+        .save_begin(&guest.client, true)
+        .expect("no other save");
+    // Whoever goes on with it has time.
+    for _ in 0..3 {
+        engine.host().wait(170);
+        assert_eq!(put(), Err(Error::Frozen));
+        engine
+            .save_next_page(&guest.client, owned)
+            .expect("a save under way");
+        engine.host().wait(170);
+        assert_eq!(put(), Err(Error::Frozen));
+        engine
+            .save_next_invalidated(&guest.client)
+            .expect("a save under way");
+    }
+    engine.host().wait(190);
+    assert_eq!(put(), Ok(()));
+    assert!(!engine.client_info(&guest.client).saving);
+    assert_eq!(
+        engine.save_next_invalidated(&guest.client),
+        Err(SaveError::NotSaving)
+    );
+    guest.destroy();
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}

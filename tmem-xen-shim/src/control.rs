@@ -202,6 +202,19 @@ impl Call<'_> {
                 engine.set_cap(client, (cap != NO_CAP).then_some(cap));
                 Ok(0)
             }),
+            Control::GetQuota(client) => self.with(client, |client| {
+                let quota = engine.account(client).quota();
+                self.buffer.write(0, &U64::new(quota))?;
+                Ok(0)
+            }),
+            Control::SetQuota(_) => self.with_or_new(|client| {
+                let quota = self.buffer.read::<U64>(0)?.get();
+                engine.account(client).set_quota(quota);
+                Ok(0)
+            }),
+            Control::GetAuth { client, room } => {
+                self.with(client, |client| self.authorised(client, room))
+            }
         }
     }
 
@@ -388,6 +401,24 @@ impl Call<'_> {
                 .map_err(errno)?;
         }
         Ok(count.into())
+    }
+
+    fn authorised(&self, client: &Client<Xen>, room: u32) -> Result<i64, Errno> {
+        let mut count = 0;
+        for uuid in self.engine.authorised(client).take(room as usize) {
+            let flags = PoolInfoFlags::SHARED | PoolInfoFlags::AUTH;
+            self.buffer.write(
+                count,
+                &PoolInfo {
+                    flags: flags.versioned().bits().into(),
+                    id: 0.into(),
+                    n_pages: 0.into(),
+                    uuid: uuid.map(Into::into),
+                },
+            )?;
+            count += 1;
+        }
+        Ok((count as u64).cast_signed())
     }
 
     fn save_page(&self, client: &Client<Xen>) -> Result<i64, Errno> {

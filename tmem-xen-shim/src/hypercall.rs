@@ -12,7 +12,7 @@ use tmem_core::{
     Client, ClientId, Engine, Error, Handle, Oid, POOLS_PER_CLIENT, PoolId, PoolKind, Progress,
 };
 
-use crate::types::tmem_rs_guest;
+use crate::types::{tmem_rs_guest, tmem_rs_unsaved};
 use crate::xen::{Account, Xen};
 
 /// What any command returns while tmem is off.
@@ -85,6 +85,27 @@ impl Guest<'_> {
         };
         // SAFETY: as in `client`.
         Ok(unsafe { Client::borrow_raw(raw.cast_const().cast()) })
+    }
+
+    /// What is lost if the domain is saved as if it had no tmem. An empty pool is lost too: another one would get its id.
+    pub fn unsaved(&self, engine: &Engine<Xen>) -> tmem_rs_unsaved {
+        let Some(client) = self.client() else {
+            return tmem_rs_unsaved::Nothing;
+        };
+        if engine.client_info(&client).saving {
+            return tmem_rs_unsaved::Nothing;
+        }
+        engine
+            .pools(&client)
+            .map(|(_, pool)| {
+                if pool.kind == PoolKind::Persistent && pool.pages > 0 {
+                    tmem_rs_unsaved::Pages
+                } else {
+                    tmem_rs_unsaved::Pools
+                }
+            })
+            .max()
+            .unwrap_or(tmem_rs_unsaved::Nothing)
     }
 
     /// Takes everything of the domain away; `More`: call again.

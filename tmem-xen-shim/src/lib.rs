@@ -41,7 +41,7 @@ use tmem_core::{Config, Count, Engine, Patience, Progress};
 use boot::Boot;
 use xen::Xen;
 
-pub use types::{tmem_rs_config, tmem_rs_figures, tmem_rs_guest, tmem_rs_wait};
+pub use types::{tmem_rs_config, tmem_rs_figures, tmem_rs_guest, tmem_rs_unsaved, tmem_rs_wait};
 
 /// The one store of this hypervisor, from `tmem_rs_init` on.
 static ENGINE: Boot<Engine<Xen>> = Boot::new();
@@ -127,6 +127,19 @@ pub unsafe extern "C" fn tmem_rs_client_destroy(guest: *mut tmem_rs_guest) -> bo
     };
     // SAFETY: the caller's promises.
     unsafe { hypercall::Guest::new(guest).destroy(engine) == Progress::Done }
+}
+
+/// What the domain loses if it is saved now.
+///
+/// # Safety
+/// `guest` outlives the call, and its client is not destroyed meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tmem_rs_unsaved(guest: *mut tmem_rs_guest) -> tmem_rs_unsaved {
+    let Some(engine) = ENGINE.get() else {
+        return tmem_rs_unsaved::Nothing;
+    };
+    // SAFETY: the caller's promises.
+    unsafe { hypercall::Guest::new(guest) }.unsaved(engine)
 }
 
 /// Gives up to `frames` frames of ephemeral pages back to Xen's heap; returns how many.

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `G` | the store | `Tt` operations, `Te` puts refused or lost, `Cf` copies from or to guests that failed, `Af` allocations of metadata that failed, `Pf` of data, `Et` pages evicted, `Rt` frames given back, `Ra` times asked for; long: `Ec` ephemeral pages, `Pc` all pages, `Fc` frames, `Ep` ephemeral puts stored in pools that are still there, `cl` clients, `po` pools, `fe` ephemeral frames, `fp` persistent frames |
 //! | `S` | a shared pool | `PT` `ES`, `U0`, `U1` its uuid in hex; long: as `P` |
-//! | `C` | a client | `CI` domain, `ww` weight, `co` compress, `fr` frozen; of its live pools `Ge` ephemeral gets found, `Pp` persistent puts stored, `Gp` persistent gets found; long: `Ec` ephemeral pages, `Pc` all pages, `fe`, `fp` frames, `ca` cap in frames (missing: none), `sv` being saved |
+//! | `C` | a client | `CI` domain, `ww` weight, `co` compress, `fr` frozen; of its live pools `Ge` ephemeral gets found, `Pp` persistent puts stored, `Gp` persistent gets found; long: `Ec` ephemeral pages, `Pc` all pages, `fe`, `fp` frames, `ca` cap in frames (missing: none), `qu` quota in frames, `sv` being saved |
 //! | `P` | a pool of the client before it | `CI`, `PI` pool, `PT` two letters `P` or `E`, `P` or `S`, `U0`, `U1`; long: `Pc` pages, `ps` puts stored, `pt` puts, `pd` pages lost to a put that failed, `pr` replaced, `px` puts refused, `gs` gets found, `gt` gets, `fs` page flushes found, `ft` page flushes, `os` object flushes found, `ot` object flushes, `pe` pages evicted |
 
 use tmem_core::{Client, Count, Engine, PoolInfo, PoolKind, PoolStats, Uuid};
@@ -279,6 +279,7 @@ pub fn client<S: Sink>(text: &mut Text<S>, engine: &Engine<Xen>, client: &Client
             (*b"fe", ephemeral),
             (*b"fp", persistent),
             (*b"sv", info.saving.into()),
+            (*b"qu", engine.account(client).quota()),
         ] {
             text.number(key, value);
         }

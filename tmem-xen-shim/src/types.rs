@@ -29,6 +29,18 @@ pub enum tmem_rs_wait {
     Not,
 }
 
+/// What a toolstack that saves a domain without its tmem loses.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum tmem_rs_unsaved {
+    /// Nothing: the domain has no pools, or is being saved with them.
+    Nothing,
+    /// Pools that the guest goes on using by their ids.
+    Pools,
+    /// Persistent pages too.
+    Pages,
+}
+
 /// A domain, as tmem knows it. Embedded in `struct domain`, which keeps it for as long as it lives.
 #[repr(C)]
 pub struct tmem_rs_guest {

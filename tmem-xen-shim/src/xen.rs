@@ -60,6 +60,8 @@ unsafe extern "C" {
     fn tmem_host_copy_out(cmfn: u64, from: *const c_void) -> c_int;
     fn tmem_host_scratch() -> *mut c_void;
     fn tmem_host_now() -> u64;
+    fn tmem_host_quota(domain: *const c_void) -> u64;
+    fn tmem_host_set_quota(domain: *mut c_void, frames: u64);
 }
 
 /// A `struct domain`, which C charges frames to.
@@ -80,6 +82,18 @@ impl Account {
     pub unsafe fn new(domain: *mut c_void) -> Self {
         // INVARIANT: the caller's promise.
         Self(domain)
+    }
+
+    /// Frames charged to the domain that don't count against its memory limit.
+    pub fn quota(self) -> u64 {
+        // SAFETY: the domain is alive, by the invariant.
+        unsafe { tmem_host_quota(self.0) }
+    }
+
+    /// Sets that. Frames that are charged already stay.
+    pub fn set_quota(self, frames: u64) {
+        // SAFETY: as above.
+        unsafe { tmem_host_set_quota(self.0, frames) }
     }
 }
 

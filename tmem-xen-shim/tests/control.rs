@@ -9,7 +9,7 @@ use hypercall_abi::sysctl::{
     SysctlOp,
 };
 use hypercall_abi::{Command, NativeOp, PoolFlags};
-use tmem_xen_shim::{tmem_rs_figures, tmem_rs_summary};
+use tmem_xen_shim::{tmem_rs_figures, tmem_rs_summary, tmem_rs_unsaved};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 const EPHEMERAL: PoolFlags = PoolFlags::PRIVATE_EPHEMERAL;
@@ -154,6 +154,79 @@ fn a_cap_limits_persistent_pages() {
     assert_eq!(exchange(&domain, SysctlCommand::GetCap, &mut cap), 0);
     assert_eq!(cap, 1u64.to_le_bytes());
     assert!(list(Some(&domain), true).contains(",ca:1\n"));
+}
+
+#[test]
+fn a_quota_is_the_domain_s() {
+    boot();
+    let domain = Domain::new();
+    let mut quota = 700u64.to_le_bytes();
+    assert_eq!(exchange(&domain, SysctlCommand::GetQuota, &mut quota), -2);
+    assert_eq!(exchange(&domain, SysctlCommand::SetQuota, &mut quota), 0);
+    let mut quota = [0; 8];
+    assert_eq!(exchange(&domain, SysctlCommand::GetQuota, &mut quota), 0);
+    assert_eq!(quota, 700u64.to_le_bytes());
+    assert!(list(Some(&domain), true).contains(",qu:700\n"));
+}
+
+#[test]
+fn what_is_authorised_can_be_asked() {
+    boot();
+    let domain = Domain::new();
+    let set = |uuid: u64, flags: PoolInfoFlags| {
+        let mut info = PoolInfo {
+            flags: flags.bits().into(),
+            id: 0.into(),
+            n_pages: 0.into(),
+            uuid: [uuid.into(), 7.into()],
+        };
+        exchange(&domain, SysctlCommand::SetAuth, info.as_mut_bytes())
+    };
+    for uuid in [1, 2, 3] {
+        assert_eq!(set(uuid, PoolInfoFlags::AUTH), 1);
+    }
+    assert_eq!(set(2, PoolInfoFlags::empty()), 1);
+    let mut bytes = [0; 16 * 32];
+    assert_eq!(exchange(&domain, SysctlCommand::GetAuth, &mut bytes), 2);
+    let read = |number: usize| PoolInfo::read_from_bytes(&bytes[number * 32..][..32]).unwrap();
+    for (number, uuid) in [1, 3].into_iter().enumerate() {
+        assert_eq!(read(number).uuid.map(u64::from), [uuid, 7]);
+        let flags = PoolInfoFlags::from_bits_retain(read(number).flags.get());
+        assert!(flags.contains(PoolInfoFlags::AUTH | PoolInfoFlags::SHARED));
+    }
+    // Restoring it there is setting what was got.
+    let other = Domain::new();
+    assert_eq!(
+        exchange(&other, SysctlCommand::SetAuth, &mut bytes[..64]),
+        2
+    );
+    let mut again = [0; 64];
+    assert_eq!(exchange(&other, SysctlCommand::GetAuth, &mut again), 2);
+    assert_eq!(again, bytes[..64]);
+    // No more than there is room for.
+    let mut short = [0; 32];
+    assert_eq!(exchange(&other, SysctlCommand::GetAuth, &mut short), 1);
+}
+
+#[test]
+fn pools_and_pages_are_lost_unless_they_are_saved() {
+    boot();
+    let domain = Domain::new();
+    assert!(domain.unsaved() == tmem_rs_unsaved::Nothing);
+    let ephemeral = pool(&domain, EPHEMERAL);
+    assert_eq!(put(&domain, ephemeral, 0, 1), 1);
+    assert!(domain.unsaved() == tmem_rs_unsaved::Pools);
+    // Its pool takes frames already.
+    let persistent = pool(&domain, PERSISTENT);
+    assert!(domain.unsaved() == tmem_rs_unsaved::Pools);
+    assert_eq!(put(&domain, persistent, 0, 1), 1);
+    assert!(domain.unsaved() == tmem_rs_unsaved::Pages);
+    assert_eq!(order(&domain, SysctlCommand::SaveBegin), 0);
+    assert!(domain.unsaved() == tmem_rs_unsaved::Nothing);
+    assert_eq!(order(&domain, SysctlCommand::SaveEnd), 0);
+    assert!(domain.unsaved() == tmem_rs_unsaved::Pages);
+    assert_eq!(order(&domain, SysctlCommand::Destroy), 0);
+    assert!(domain.unsaved() == tmem_rs_unsaved::Nothing);
 }
 
 #[test]

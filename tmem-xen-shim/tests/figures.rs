@@ -117,10 +117,10 @@ fn the_store_tells_its_history() {
     let expected = format!(
         "G=Tt:21,Te:2,Cf:2,Af:0,Pf:0,Et:1,Ra:1,Ec:2,Pc:3,Ep:5,cl:2,po:4
 S=PT:ES,{NAME},{COMMON}
-C=CI:{two},ww:0,co:1,fr:0,Ge:1,Pp:1,Gp:0,Ec:1,Pc:1,sv:0
+C=CI:{two},ww:0,co:1,fr:0,Ge:1,Pp:1,Gp:0,Ec:1,Pc:1,sv:0,qu:0
 P=CI:{two},PI:0,PT:ES,{NAME},{COMMON}
 P=CI:{two},PI:1,PT:PP,U0:0,U1:0,Pc:0,ps:1,pt:3,pd:1,pr:0,px:1,gs:0,gt:1,fs:0,ft:0,os:0,ot:0,pe:0
-C=CI:{one},ww:0,co:1,fr:0,Ge:1,Pp:3,Gp:1,Ec:1,Pc:2,sv:0
+C=CI:{one},ww:0,co:1,fr:0,Ge:1,Pp:3,Gp:1,Ec:1,Pc:2,sv:0,qu:0
 P=CI:{one},PI:0,PT:EP,U0:0,U1:0,Pc:1,ps:4,pt:5,pd:0,pr:1,px:0,gs:1,gt:1,fs:0,ft:0,os:0,ot:0,pe:1
 P=CI:{one},PI:1,PT:PP,U0:0,U1:0,Pc:1,ps:3,pt:3,pd:0,pr:0,px:0,gs:1,gt:3,fs:1,ft:2,os:1,ot:1,pe:0
 ",

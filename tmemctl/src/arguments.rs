@@ -47,7 +47,7 @@ pub enum Command {
     },
     /// Print how much memory tmem could give back, in MiB
     Freeable,
-    /// Change a domain's weight, cap or compression
+    /// Change a domain's weight, cap, quota or compression
     ///
     /// A domain can be set up before it runs, between "xl create -p" and "xl unpause". Settings last as long as the domain.
     Set(Set),
@@ -159,6 +159,10 @@ pub struct Set {
     /// Limit on the memory of persistent pages: in KiB, or with a suffix K, M or G; "none" leaves the domain's own limit
     #[arg(long, value_name = "SIZE", group = "change")]
     pub cap: Option<Cap>,
+    /// Room for persistent pages besides the domain's own memory: in KiB, or with a suffix K, M or G. Pages beyond it count
+    /// towards the domain's memory limit; 0 makes all of them count
+    #[arg(long, value_name = "SIZE", group = "change")]
+    pub quota: Option<Size>,
     /// Whether to compress pages put from now on
     #[arg(long, group = "change")]
     pub compress: Option<Switch>,

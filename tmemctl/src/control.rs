@@ -187,6 +187,15 @@ impl Tmem {
         Ok(())
     }
 
+    /// Sets how many frames of a client's persistent pages do not count towards its domain's memory limit.
+    pub fn set_quota(&mut self, domain: u16, frames: u64) -> Result<(), Refused> {
+        let mut op = request(SysctlCommand::SetQuota, Whom::One(domain));
+        op.len = (size_of::<u64>() as u32).into();
+        self.put(&U64::new(frames));
+        self.ask_with_data(&op)?;
+        Ok(())
+    }
+
     /// A client's pools.
     pub fn pools(&mut self, domain: u16) -> Result<Vec<PoolInfo>, Refused> {
         let mut op = request(SysctlCommand::GetPools, Whom::One(domain));

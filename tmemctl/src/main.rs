@@ -15,7 +15,7 @@
 //! | [`metrics`] | the same for Prometheus |
 //! | [`table`], [`list`], [`top`] | the same for people |
 //! | [`dashboard`] | `top` on a terminal |
-//! | [`settings`] | weight, cap and compression |
+//! | [`settings`] | weight, cap, quota and compression |
 //! | [`stream`], [`saving`] | a client's state as a file |
 
 mod arguments;

@@ -134,6 +134,13 @@ fn of_domains(families: &mut Families, clients: &[Client]) {
             .filter_map(|client| Some((domain(client), client.cap_frames?)))
             .map(in_bytes),
     );
+    families.bytes(
+        "domain_quota",
+        "Persistent memory of a domain that does not count towards its memory limit",
+        (clients.iter())
+            .map(|client| (domain(client), client.quota_frames))
+            .map(in_bytes),
+    );
     families.gauge(
         "domain_weight",
         "Weight of a domain; 0 means no limit",

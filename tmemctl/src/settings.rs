@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tmemctl set`: a domain's weight, cap and compression.
+//! `tmemctl set`: a domain's weight, cap, quota and compression.
 
 use hypercall_abi::sysctl::{ClientFlags, ClientInfo};
 
@@ -32,6 +32,9 @@ pub fn set(tmem: &mut Tmem, domain: u16, change: &Set) -> Result<(), Refused> {
             Cap::At(Size(kib)) => Some(u64::from(kib) / FRAME_KIB),
         };
         tmem.set_cap(domain, frames)?;
+    }
+    if let Some(Size(kib)) = change.quota {
+        tmem.set_quota(domain, u64::from(kib) / FRAME_KIB)?;
     }
     Ok(())
 }

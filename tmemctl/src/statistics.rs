@@ -84,6 +84,9 @@ pub struct Client {
     /// The limit on persistent memory, if one is set.
     #[serde(rename(deserialize = "ca"))]
     pub cap_frames: Option<u64>,
+    /// Persistent memory that does not count towards the domain's limit.
+    #[serde(rename(deserialize = "qu"))]
+    pub quota_frames: u64,
     #[serde(rename(deserialize = "co"), deserialize_with = "flag")]
     pub compress: bool,
     #[serde(rename(deserialize = "fr"), deserialize_with = "flag")]

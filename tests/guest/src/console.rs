@@ -32,9 +32,9 @@ static CONSOLE: SpinMutex<Console> = SpinMutex::new(Console {
 /// The port to notify, if it is no longer that of the start.
 static NEW_PORT: AtomicU32 = AtomicU32::new(0);
 
-/// Finds the daemon again after the domain was restored (PVH).
+/// Finds the daemon again after the domain was restored.
 pub fn reconnect() {
-    if let Some(port) = domain::console_port() {
+    if let Some(port) = domain::get().console_port() {
         NEW_PORT.store(port, Ordering::Relaxed);
     }
 }

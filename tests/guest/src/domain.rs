@@ -3,6 +3,7 @@
 
 use core::arch::asm;
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use spin::Once;
 
@@ -43,10 +44,10 @@ pub struct Domain {
     pub command_line: &'static str,
     /// The console's ring, if there is a daemon to read it.
     pub console: Option<ConsoleRing>,
-    /// Machine frames of the domain's pages (PV); empty for others.
-    machine_frames: &'static [usize],
-    /// Machine frame that Xen shares with the domain (PV).
-    shared_info: u64,
+    /// Machine frames of the domain's pages (PV); empty for others. A toolstack that restores the domain writes others.
+    machine_frames: &'static [AtomicUsize],
+    /// What the builder told a PV domain, and tells it anew when it is restored.
+    start_info: *const StartInfo,
     /// Root page table (PV: the builder's; else the kernel's own).
     page_table: u64,
     /// The time stamp counter's frequency in kHz.
@@ -104,11 +105,6 @@ pub fn get() -> &'static Domain {
     DOMAIN.get().expect("the domain is known from the start")
 }
 
-/// The console's event channel, as Xen knows it now (PVH, HVM).
-pub fn console_port() -> Option<u32> {
-    hypercall::hvm_parameter(PARAMETER_CONSOLE_PORT).map(|port| port as u32)
-}
-
 /// Whether the domain is known yet.
 pub fn is_known() -> bool {
     DOMAIN.is_completed()
@@ -136,11 +132,13 @@ pub unsafe fn discover(platform: Platform, start_info: u64) {
 
 unsafe fn discover_pv(info: &'static StartInfo) -> Domain {
     // SAFETY: the builder mapped the list, one entry for each page.
-    let machine_frames = unsafe { core::slice::from_raw_parts(info.machine_frames, info.pages) };
+    let machine_frames = unsafe {
+        core::slice::from_raw_parts(info.machine_frames.cast::<AtomicUsize>(), info.pages)
+    };
     let initial = info.flags & INITIAL_DOMAIN != 0;
     let console = machine_frames
         .iter()
-        .position(|frame| !initial && *frame == info.console_frame)
+        .position(|frame| !initial && frame.load(Ordering::Relaxed) == info.console_frame)
         .map(|page| ConsoleRing {
             address: page as u64 * 4096,
             port: info.console_port,
@@ -152,7 +150,7 @@ unsafe fn discover_pv(info: &'static StartInfo) -> Domain {
         command_line: unsafe { text(info.command_line.as_ptr()) },
         console,
         machine_frames,
-        shared_info: info.shared_info as u64 / 4096,
+        start_info: &raw const *info,
         page_table: info.page_table as u64,
         tsc_khz: tsc_khz(Platform::Pv, 0x4000_0000),
     }
@@ -190,7 +188,7 @@ unsafe fn discover_unaided(platform: Platform, initial: bool, command_line: u64)
         );
     }
     let console_frame = hypercall::hvm_parameter(PARAMETER_CONSOLE_FRAME).filter(|f| *f != 0);
-    let console_port = console_port();
+    let console_port = hypercall::hvm_parameter(PARAMETER_CONSOLE_PORT).map(|port| port as u32);
     Domain {
         platform,
         initial,
@@ -207,7 +205,7 @@ unsafe fn discover_unaided(platform: Platform, initial: bool, command_line: u64)
                 port,
             }),
         machine_frames: &[],
-        shared_info: 0,
+        start_info: core::ptr::null(),
         page_table: arch::own_page_table(),
         tsc_khz: tsc_khz(platform, base),
     }
@@ -237,7 +235,7 @@ impl Domain {
     pub fn frame_at(&self, address: u64) -> u64 {
         let page = address / 4096;
         match self.platform {
-            Platform::Pv => self.machine_frames[page as usize] as u64,
+            Platform::Pv => self.machine_frames[page as usize].load(Ordering::Relaxed) as u64,
             Platform::Pvh | Platform::Hvm => page,
         }
     }
@@ -250,10 +248,13 @@ impl Domain {
         while given < mib * 256 {
             let page = FIRST_TO_GIVE + given;
             let frames: [usize; BATCH as usize] = core::array::from_fn(|i| match self.platform {
-                Platform::Pv => *self
+                // Whoever saves the domain looks at this list, and is to find nothing there.
+                Platform::Pv => self
                     .machine_frames
                     .get(page as usize + i)
-                    .unwrap_or(&usize::MAX),
+                    .map_or(usize::MAX, |frame| {
+                        frame.swap(usize::MAX, Ordering::Relaxed)
+                    }),
                 Platform::Pvh | Platform::Hvm => page as usize + i,
             });
             let taken = hypercall::decrease_reservation(&frames);
@@ -269,7 +270,8 @@ impl Domain {
     pub fn owns(&self, frame: u64) -> bool {
         match self.platform {
             Platform::Pv => {
-                usize::try_from(frame).is_ok_and(|frame| self.machine_frames.contains(&frame))
+                let mut frames = self.machine_frames.iter();
+                frames.any(|own| own.load(Ordering::Relaxed) as u64 == frame)
             }
             Platform::Pvh | Platform::Hvm => true,
         }
@@ -281,8 +283,37 @@ impl Domain {
         let built = (0..).zip(self.machine_frames);
         built
             .filter(move |(page, _)| !given.contains(page))
-            .map(|(_, frame)| *frame as u64)
-            .chain([self.shared_info])
+            .map(|(_, frame)| frame.load(Ordering::Relaxed) as u64)
+            .chain([self.shared_info()])
+    }
+
+    /// The machine frame that Xen shares with the domain (PV); 0 for others.
+    pub fn shared_info(&self) -> u64 {
+        self.told(|info| info.shared_info).unwrap_or(0) as u64 / 4096
+    }
+
+    /// The console's event channel, as the domain was told last.
+    pub fn console_port(&self) -> Option<u32> {
+        self.told(|info| info.console_port)
+            .or_else(|| hypercall::hvm_parameter(PARAMETER_CONSOLE_PORT).map(|port| port as u32))
+    }
+
+    /// Where the machine frames' list begins, how many pages it takes, and how many frames it has (PV).
+    pub fn frame_list(&self) -> (u64, usize, usize) {
+        let list = self.machine_frames;
+        let pages = size_of_val(list).div_ceil(4096);
+        (list.as_ptr() as u64, pages, list.len())
+    }
+
+    /// The machine frame of the start information, in which a toolstack that restores the domain writes it anew (PV).
+    pub fn start_info_frame(&self) -> u64 {
+        self.frame_at(self.start_info as u64)
+    }
+
+    /// Reads the start information (PV).
+    fn told<T>(&self, read: impl FnOnce(StartInfo) -> T) -> Option<T> {
+        // SAFETY: the builder mapped it, for good; it changes while the domain is suspended only, and is read anew here.
+        (!self.start_info.is_null()).then(|| read(unsafe { self.start_info.read_volatile() }))
     }
 
     /// Address of the root page table.

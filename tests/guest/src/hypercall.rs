@@ -274,11 +274,13 @@ pub fn shutdown(reason: Shutdown) -> ! {
     }
 }
 
-/// Stops the domain until dom0 lets it go on, here or, saved and restored, elsewhere (PVH).
-pub fn suspend() -> i64 {
+/// Stops the domain until dom0 lets it go on, here or, saved and restored, elsewhere. `start_info` is the machine frame
+/// where a PV guest is told anew what it was told at its start. 1 if a PV guest goes on here.
+pub fn suspend(start_info: u64) -> i64 {
     let reason = 2_u32;
-    // SAFETY: Xen reads the reason.
-    unsafe { call(SCHED_OP, [2, (&raw const reason) as usize, 0, 0]) }
+    let reason = (&raw const reason) as usize;
+    // SAFETY: Xen reads the reason; a toolstack writes to the frame, which is the start information's.
+    unsafe { call(SCHED_OP, [2, reason, start_info as usize, 0]) }
 }
 
 /// Whether vCPU `number` runs: 0 or 1, or negative if there is no such vCPU.

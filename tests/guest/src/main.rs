@@ -34,6 +34,7 @@ mod suite_hostile;
 mod suite_matrix;
 mod suite_pressure;
 mod suite_smp;
+mod suspend;
 mod tmem;
 mod traps;
 mod vcpu;

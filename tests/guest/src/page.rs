@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Pages of the guest's own, and what is written into them.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::domain;
 use crate::vcpu::MAX_VCPUS;
@@ -16,13 +16,13 @@ const PAGES_PER_VCPU: usize = 4;
 pub struct Page([AtomicU64; WORDS]);
 
 static PAGES: [[Page; PAGES_PER_VCPU]; MAX_VCPUS] =
-    [const { [const { Page([const { AtomicU64::new(0) }; WORDS]) }; PAGES_PER_VCPU] }; MAX_VCPUS];
+    [const { [const { Page::zeros() }; PAGES_PER_VCPU] }; MAX_VCPUS];
 
 /// The page to give away (ballooning); nothing else uses it.
-pub static SPARE: Page = Page([const { AtomicU64::new(0) }; WORDS]);
+pub static SPARE: Page = Page::zeros();
 
 /// Two neighbours; the second one goes away when a test is about that.
-pub static NEIGHBOURS: [Page; 2] = [const { Page([const { AtomicU64::new(0) }; WORDS]) }; 2];
+pub static NEIGHBOURS: [Page; 2] = [const { Page::zeros() }; 2];
 
 /// The pages of vCPU `number`.
 pub fn of_vcpu(number: usize) -> &'static [Page; PAGES_PER_VCPU] {
@@ -39,6 +39,11 @@ pub unsafe fn at_frame(frame: u64) -> &'static Page {
 }
 
 impl Page {
+    /// A page of zeros.
+    pub const fn zeros() -> Self {
+        Self([const { AtomicU64::new(0) }; WORDS])
+    }
+
     /// Its address.
     pub fn address(&self) -> u64 {
         (&raw const *self) as u64
@@ -66,6 +71,14 @@ impl Page {
     /// Writes word `i`.
     pub fn set_word(&self, i: usize, word: u64) {
         self.0[i].store(word, Ordering::Relaxed);
+    }
+
+    /// Writes the machine word `i`, of 4 or 8 bytes.
+    pub fn set_machine_word(&self, i: usize, word: usize) {
+        // SAFETY: 4 or 8 bytes each, and all of them atomic.
+        let words =
+            unsafe { &*(&raw const *self).cast::<[AtomicUsize; 4096 / size_of::<usize>()]>() };
+        words[i].store(word, Ordering::Relaxed);
     }
 
     /// Word `i`.

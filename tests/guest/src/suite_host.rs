@@ -4,14 +4,17 @@
 //! A guest tells the script how far it is by a line `host: ...` on its console. The script tells a guest to go on by freezing and
 //! thawing its tmem: a put of a new page is refused then.
 
+mod carry;
 mod frames;
+mod kept;
+mod stay;
 mod walk;
 
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use hypercall_abi::{Command, Errno};
 
-use crate::console::{self, say};
+use crate::console::say;
 use crate::domain;
 use crate::hypercall::{self, Shutdown};
 use crate::page::{self, Content, Random};
@@ -26,7 +29,7 @@ macro_rules! check {
     };
 }
 
-const FROZEN: Code = Code::of(Errno::Frozen);
+pub const FROZEN: Code = Code::of(Errno::Frozen);
 
 /// Pages of most roles, in objects of so many.
 const PAGES: u32 = 300;
@@ -51,9 +54,10 @@ pub fn run() {
         Some("hammer") => hammer(),
         Some("leave") => leave(),
         Some("inherit") => inherit(),
+        Some("carry") => carry::run(),
+        Some("stay") => stay::run(),
         Some("crash") => crash(),
         Some("hoard") => hoard(),
-        Some("sleep") => sleep(),
         Some("walk") => walk::run(),
         Some("frames") => frames::run(),
         Some("paged") => frames::paged(),
@@ -438,26 +442,4 @@ fn hoard() {
         check!(HOARD, (0..HOARD).filter(put).count() as u32, "hoard/put");
     }
     wait_for_dom0(pools[0], "ready");
-}
-
-/// Is suspended, saved and restored together with its tmem.
-fn sleep() {
-    let pools = [Kind::Ephemeral, Kind::Persistent].map(Kind::new_pool);
-    for pool in pools {
-        check!(PAGES, put_pages(pool, LEGACY), "sleep/put");
-    }
-    wait_for_dom0(pools[0], "ready");
-    hypercall::suspend();
-    console::reconnect();
-    say!("host: is back");
-    check!(
-        Outcome::all_missing(PAGES),
-        get_pages(pools[0], LEGACY, |_| true),
-        "sleep/ephemeral pages stay behind"
-    );
-    check!(
-        Outcome::all_right(PAGES),
-        get_pages(pools[1], LEGACY, |_| true),
-        "sleep/persistent pages come along"
-    );
 }

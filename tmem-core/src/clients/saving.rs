@@ -8,4 +8,6 @@ use crate::shard::walk::Cursor;
 pub(crate) struct Saving {
     pub(crate) cell: u32,
     pub(crate) cursor: Cursor,
+    /// When whoever saves the client last asked for something, in nanoseconds of the host's clock.
+    pub(crate) asked: u64,
 }

@@ -96,6 +96,16 @@ impl<H: Host, P: Policy> Engine<H, P> {
         Ok(())
     }
 
+    /// The shared pools that a client may join, whether it did or not.
+    pub fn authorised(&self, client: &Client<H, P>) -> impl Iterator<Item = Uuid> + use<H, P> {
+        client.body().control.lock().authorised.clone().into_iter()
+    }
+
+    /// Whom the client's frames are charged to.
+    pub fn account(&self, client: &Client<H, P>) -> H::Account {
+        client.body().account
+    }
+
     /// Sets the most frames that a client's persistent pages may take, metadata included; `None`: what the host allows. Pages
     /// above a new cap stay; no new ones come.
     pub fn set_cap(&self, client: &Client<H, P>, frames: Option<u64>) {

@@ -46,6 +46,9 @@ impl<H: Host, P: Policy> Engine<H, P> {
     ) -> Result<(), Error> {
         let body = client.body();
         let (slot, store) = body.pool(handle.pool)?;
+        if !forced && body.saving.load(Ordering::Relaxed) {
+            self.end_abandoned_save(body);
+        }
         let key = self.page_key(slot, handle);
         let cell = store.cell(key.object.hash).ok_or(Error::NoPool)?;
         let work = Put {

@@ -18,6 +18,9 @@ use crate::shard::store::Store;
 use crate::shard::walk::Cursor;
 use crate::sync::atomic::Ordering;
 
+/// Nanoseconds after which a save that nobody goes on with is over: longer than a toolstack waits for a guest to suspend.
+const PATIENCE: u64 = 180 * 1_000_000_000;
+
 impl<H: Host, P: Policy> Engine<H, P> {
     /// Begins to save a client, which stores no new pages until the end. `live`: it goes on running, and pages that go are
     /// recorded.
@@ -33,6 +36,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         control.saving = Some(Saving {
             cell: 0,
             cursor: Cursor::START,
+            asked: self.host().now(),
         });
         body.saving.store(true, Ordering::Relaxed);
         for cell in body.store(PERSISTENT).into_iter().flat_map(Store::cells) {
@@ -58,6 +62,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         let body = client.body();
         let mut control = body.control.lock();
         let saving = control.saving.as_mut().ok_or(SaveError::NotSaving)?;
+        saving.asked = self.host().now();
         let cx = self.context(body);
         let found = self.host().with_scratch(|scratch| {
             while let Some(cell) = body
@@ -87,10 +92,9 @@ impl<H: Host, P: Policy> Engine<H, P> {
         client: &Client<H, P>,
     ) -> Result<Option<Handle>, SaveError> {
         let body = client.body();
-        let control = body.control.lock();
-        if control.saving.is_none() {
-            return Err(SaveError::NotSaving);
-        }
+        let mut control = body.control.lock();
+        let saving = control.saving.as_mut().ok_or(SaveError::NotSaving)?;
+        saving.asked = self.host().now();
         for cell in body.store(PERSISTENT).into_iter().flat_map(Store::cells) {
             let removed = cell
                 .with(|shard| shard.journal.take())
@@ -111,6 +115,20 @@ impl<H: Host, P: Policy> Engine<H, P> {
         control.saving.take().ok_or(SaveError::NotSaving)?;
         self.stop_saving(client.body());
         Ok(())
+    }
+
+    /// Ends a save if whoever began it seems to be gone, so that the client, which wants to put a page, can. If that was wrong,
+    /// the next step of the save fails.
+    pub(crate) fn end_abandoned_save(&self, body: &Body<H, P>) {
+        // Somebody who has the lock may be at the save's next step.
+        let Some(mut control) = body.control.try_lock() else {
+            return;
+        };
+        let is_over =
+            |saving: &mut Saving| self.host().now().saturating_sub(saving.asked) > PATIENCE;
+        if control.saving.take_if(is_over).is_some() {
+            self.stop_saving(body);
+        }
     }
 
     /// Drops what a save has recorded. The control lock is held.

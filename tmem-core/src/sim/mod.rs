@@ -72,6 +72,9 @@ pub enum GuestPage {
     Bad,
 }
 
+/// Nanoseconds of the clock's tick are 2 to that power.
+const TICK_BITS: u32 = 16;
+
 /// A host with a number of frames.
 pub struct SimHost {
     /// Frames that may be taken.
@@ -98,6 +101,12 @@ impl SimHost {
     /// Frames that the engine holds.
     pub fn held(&self) -> u64 {
         (self.frames - self.free.load(Ordering::Relaxed)).unsigned_abs()
+    }
+
+    /// Lets time pass.
+    pub fn wait(&self, seconds: u64) {
+        let ticks = (seconds * 1_000_000_000) >> TICK_BITS;
+        self.clock.fetch_add(ticks, Ordering::Relaxed);
     }
 
     /// Lets memory fail: changes the data frame that was handed out last, if there was any.
@@ -220,7 +229,7 @@ unsafe impl Host for SimHost {
     }
     fn now(&self) -> u64 {
         // One age tick a call: pages have an order, and tests the same one each time.
-        self.clock.fetch_add(1, Ordering::Relaxed) << 16
+        self.clock.fetch_add(1, Ordering::Relaxed) << TICK_BITS
     }
     fn seed(&self) -> [u64; 2] {
         [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]

@@ -14,7 +14,7 @@ use hypercall_abi::sysctl::SysctlOp;
 use hypercall_abi::{CompatOp, NativeOp};
 use tmem_xen_shim::{
     tmem_rs_client_destroy, tmem_rs_config, tmem_rs_control, tmem_rs_guest, tmem_rs_init,
-    tmem_rs_op, tmem_rs_scratch_init, tmem_rs_scratch_size,
+    tmem_rs_op, tmem_rs_scratch_init, tmem_rs_scratch_size, tmem_rs_unsaved,
 };
 use zerocopy::{Immutable, IntoBytes};
 
@@ -29,6 +29,7 @@ pub type Page = [u8; 4096];
 pub struct Domain {
     guest: Mutex<Guest>,
     room: AtomicU32,
+    quota: AtomicU64,
     memory: Mutex<HashMap<u64, (Page, Access)>>,
 }
 
@@ -93,6 +94,7 @@ impl Domain {
         let mut domain = Box::new(Self {
             guest: Mutex::new(Guest(ptr::null_mut())),
             room: AtomicU32::new(10_000),
+            quota: AtomicU64::new(0),
             memory: Mutex::default(),
         });
         let guest = Box::new(tmem_rs_guest {
@@ -111,6 +113,13 @@ impl Domain {
         let guest = self.guest.lock().unwrap().0;
         // SAFETY: no call runs while a test asks.
         unsafe { !(*guest).client.is_null() }
+    }
+
+    /// What is lost if it is saved now.
+    pub fn unsaved(&self) -> tmem_rs_unsaved {
+        let guest = self.guest.lock().unwrap();
+        // SAFETY: the domain's own, and its client stays.
+        unsafe { tmem_rs_unsaved(guest.0) }
     }
 
     /// Sets how many more frames it may be charged.
@@ -391,6 +400,20 @@ extern "C" fn tmem_host_scratch() -> *mut c_void {
         scratch
     };
     SCRATCH.with(|scratch| scratch.get_or_init(make).as_ptr().cast())
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tmem_host_quota(domain: *const c_void) -> u64 {
+    // SAFETY: the domain of a live client.
+    let domain = unsafe { &*domain.cast::<Domain>() };
+    domain.quota.load(Ordering::Relaxed)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tmem_host_set_quota(domain: *mut c_void, frames: u64) {
+    // SAFETY: the domain of a live client.
+    let domain = unsafe { &*domain.cast::<Domain>() };
+    domain.quota.store(frames, Ordering::Relaxed);
 }
 
 #[unsafe(no_mangle)]

@@ -5,6 +5,7 @@ pub mod dom0;
 pub mod link;
 pub mod tmemctl;
 pub mod toolchain;
+mod toolstack;
 pub mod xen;
 
 use std::fmt;
@@ -38,6 +39,8 @@ pub struct Built {
     pub chosen: Chosen,
     pub shared: Arc<Shared>,
     pub xen: Xen,
+    /// The library with which `xl` carries tmem.
+    pub libxenguest: PathBuf,
     pub dom0: Dom0,
 }
 
@@ -154,11 +157,13 @@ impl Built {
     /// The failed step's.
     pub fn new(chosen: Chosen, shared: Arc<Shared>, aside: bool) -> Result<Self> {
         let xen = xen::build(&chosen, &shared.library.object, aside)?;
+        let libxenguest = toolstack::build(&chosen)?;
         let dom0 = dom0_of(&chosen)?;
         Ok(Self {
             chosen,
             shared,
             xen,
+            libxenguest,
             dom0,
         })
     }
@@ -187,6 +192,7 @@ impl fmt::Display for Built {
         writeln!(f, "Xen with tmem  {}", short(&self.xen.compressed))?;
         writeln!(f, "  its symbols  {}", short(&self.xen.symbols))?;
         writeln!(f, "  its library  {}", short(&shared.library.object))?;
+        writeln!(f, "libxenguest    {}", short(&self.libxenguest))?;
         writeln!(f, "tmemctl        {}", short(&shared.tmemctl.program))?;
         write!(f, "test guest     {}", short(&shared.kernels.wide))
     }

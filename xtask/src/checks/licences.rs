@@ -79,7 +79,10 @@ fn stated(line: &str) -> Option<&str> {
 }
 
 fn expected(path: &Path) -> &'static str {
-    if path.starts_with("c-glue") || path.starts_with("xen-patches") {
+    if path.starts_with("xen-patches/series/tools") {
+        // Xen's libraries.
+        "LGPL-2.1-only"
+    } else if path.starts_with("c-glue") || path.starts_with("xen-patches") {
         "GPL-2.0-only"
     } else {
         "MIT OR Apache-2.0"

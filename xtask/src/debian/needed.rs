@@ -16,6 +16,7 @@ type Needed = (String, &'static str);
 
 /// Packages whose names are the same in every suite.
 const NEEDED: &[(&str, &str)] = &[
+    ("acpica-tools", "configures Xen's tools"),
     ("binutils", "links and disassembles the hypervisor"),
     ("bison", "Xen's build"),
     ("busybox-static", "dom0's programs"),
@@ -27,13 +28,22 @@ const NEEDED: &[(&str, &str)] = &[
     ("git", "fetches Xen's source"),
     ("libc6-dev", "compiles tools that Xen's build runs"),
     ("libelf-dev", "Xen's build"),
+    ("liblzma-dev", "Xen's libxenguest"),
+    ("libncurses-dev", "configures Xen's tools"),
+    ("libyajl-dev", "configures Xen's tools"),
+    ("libzstd-dev", "Xen's libxenguest"),
     ("m4", "Xen's security policy"),
     ("make", "Xen's build"),
     ("patch", "applies our patches to Xen"),
+    ("perl", "Xen's tools' build"),
+    ("pkgconf", "configures Xen's tools"),
     ("python3", "Xen's build"),
+    ("python3-dev", "configures Xen's tools"),
     ("qemu-system-x86", "boots Xen"),
+    ("uuid-dev", "configures Xen's tools"),
     ("valgrind", "counts the engine's instructions"),
     ("xz-utils", "unpacks Xen's source"),
+    ("zlib1g-dev", "Xen's libxenguest"),
     ("zstd", "unpacks dom0's kernel"),
 ];
 

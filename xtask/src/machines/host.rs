@@ -107,6 +107,18 @@ impl Host<'_> {
         fs::create_dir(tree.join("bin"))?;
         fs::copy(&tmemctl.program, tree.join("bin/tmemctl")).context("the administrator's tool")?;
         fs::copy(&tmemctl.frame_type, tree.join("bin/frame_type")).context("the tests' tool")?;
+        // Ours in place of the distribution's, as on a host with our packages; scripts find that one aside.
+        let library = built
+            .libxenguest
+            .file_name()
+            .context("a library has a name")?;
+        fs::create_dir_all(tree.join("lib/stock"))?;
+        fs::copy(&built.libxenguest, tree.join("lib").join(library)).context("libxenguest")?;
+        fs::copy(
+            built.dom0.libraries.join(library),
+            tree.join("lib/stock").join(library),
+        )
+        .context("the distribution's libxenguest")?;
         for (number, guest) in (1..).zip(&host.guests) {
             fs::write(
                 home.join(format!("{}.cfg", guest.name)),

@@ -2,6 +2,7 @@
 //! What boots in QEMU.
 
 mod alone;
+mod carried;
 mod filled;
 pub mod guest;
 mod host;

@@ -14,7 +14,7 @@ use super::alone::{ALONE, Alone};
 use super::guest::Outcome;
 use super::host::{Host, KEPT, Visit};
 use super::tally::Tally;
-use super::{filled, hostile, steered};
+use super::{carried, filled, hostile, steered};
 use crate::build::{Built, Hypervisor, Shared};
 use crate::releases::Chosen;
 use crate::step;
@@ -30,6 +30,8 @@ fn all() -> Vec<Machine> {
     let mut hosts = vec![
         steered::scenarios(),
         hostile::host(),
+        carried::carried(),
+        carried::kept(),
         filled::crowded(),
         filled::roomy(),
         steered::nested(),

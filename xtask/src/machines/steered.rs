@@ -248,10 +248,6 @@ fn guests() -> Vec<Guest> {
         player("hoarder", Kind::Pv64, "hoard"),
         player("leaver", Kind::Pv64, "leave"),
         player("heir", Kind::Pvh, "inherit"),
-        Guest {
-            memory: 32,
-            ..player("sleeper", Kind::Pvh, "sleep")
-        },
     ];
     guests.extend(kinds("looker", "look"));
     guests.extend(kinds("newcomer", "look"));

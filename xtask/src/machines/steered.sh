@@ -219,26 +219,5 @@ refused "a second time" "already has pools" tmemctl restore heir /tmp/state
 xl unpause heir
 finish heir
 
-begin "xl save and restore"
-start sleeper
-wait_for sleeper "host: ready"
-control=/local/domain/$(xl domid sleeper)/control/shutdown
-# The guest suspends by itself.  It does not see that it is asked to, so that its answer is given here.
-go sleeper
-xl save -p sleeper /tmp/sleeper.xl > /tmp/save.log 2>&1 & saving=$!
-while kill -0 $saving 2> /dev/null; do
-    xenstore-write "$control" ""
-    sleep 0.2
-done
-wait $saving
-expect "the guest is saved" test $? = 0
-show save-log cat /tmp/save.log
-expect "its tmem is saved" tmemctl save sleeper /tmp/sleeper.tmem
-expect "and it goes" xl destroy sleeper
-expect "the guest is restored" xl restore -p /tmp/sleeper.xl
-expect "and its tmem" tmemctl restore sleeper /tmp/sleeper.tmem
-xl unpause sleeper
-finish sleeper
-
 begin "end"
 expect "no domain uses tmem" sh -c 'tmemctl list | grep -q "No domain uses tmem"'

@@ -58,6 +58,8 @@ const INIT: &str = include_str!("init.sh");
 pub struct Dom0 {
     pub kernel: PathBuf,
     pub files: PathBuf,
+    /// Libraries in `files`, as they are in the packages.
+    pub libraries: PathBuf,
     /// Added for HVM guests: four times as large as `files`.
     pub device_model: PathBuf,
     /// The packages that it is made from, unpacked.
@@ -73,6 +75,7 @@ impl Dom0 {
         let dom0 = Self {
             kernel: release.build("dom0/kernel"),
             files: release.build("dom0/files.cpio"),
+            libraries: release.build("dom0/tree/lib"),
             device_model: release.build("dom0/device-model.cpio"),
             unpacked: release.build("dom0/unpacked"),
         };

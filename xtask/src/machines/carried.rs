@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Hosts whose guests `xl` saves, restores and migrates, or tries to.
+
+use std::time::Duration;
+
+use super::guest::{Guest, Kind};
+use super::host::Host;
+use super::qemu::Hardware;
+use crate::build::Hypervisor;
+
+/// What both scripts use.
+const SAVES: &str = include_str!("saves.sh");
+
+/// Guests that go and come back.
+pub fn carried() -> Host<'static> {
+    let guest = |name: &str, kind| {
+        Guest::new(
+            name,
+            kind,
+            1,
+            "suite=host balloon=16 role=carry cycles=3 shared=1",
+        )
+    };
+    Host {
+        guests: vec![
+            guest("carry-pv64", Kind::Pv64),
+            guest("carry-pv32", Kind::Pv32),
+            guest("carry-pvh", Kind::Pvh),
+            guest("carry-hvm", Kind::Hvm),
+        ],
+        ..host("carried-host", include_str!("carried.sh"))
+    }
+}
+
+/// Guests that can't be saved after all.
+pub fn kept() -> Host<'static> {
+    Host {
+        guests: vec![Guest::new(
+            "staying",
+            Kind::Pv64,
+            1,
+            "suite=host balloon=16 role=stay pages=2000",
+        )],
+        ..host("kept-host", include_str!("kept.sh"))
+    }
+}
+
+fn host(name: &'static str, script: &str) -> Host<'static> {
+    Host {
+        name,
+        memory: 1024,
+        cpus: 2,
+        hardware: Hardware::Plain,
+        options: "tmem=1",
+        hypervisor: Hypervisor::Tmem,
+        guests: Vec::new(),
+        script: format!("{SAVES}{script}"),
+        limit: Duration::from_mins(25),
+    }
+}
