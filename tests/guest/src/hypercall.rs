@@ -3,6 +3,8 @@
 //!
 //! A call goes through Xen's hypercall page, which hides how a PV guest (`syscall`) and a PVH guest (`vmcall`, `vmmcall`) differ.
 
+use core::ops::RangeInclusive;
+
 use crate::arch::call;
 
 const SET_TRAP_TABLE: usize = 0;
@@ -138,19 +140,32 @@ impl Domctl {
     const DESTROY: u32 = 2;
     const LIMIT: u32 = 11;
 
-    /// What dom0 asks for a domain; the domain that Xen names.
+    /// The interface's versions from Xen 4.17 on. What we ask for is the same in all of them.
+    const VERSIONS: RangeInclusive<u32> = 0x15..=0x18;
+
+    /// What dom0 asks for a domain; the domain that Xen names. Xen refuses a request of another version with an error that
+    /// no request of ours gets otherwise, so the versions are tried.
     fn submit(command: u32, domain: u16, words: [u32; 32]) -> u16 {
-        let mut request = Self {
-            command,
-            version: 0x15,
-            domain,
-            pad: [0; 3],
-            words,
-        };
-        // SAFETY: Xen reads and writes the structure, which is as large as Xen's.
-        let code = unsafe { call(DOMCTL, [(&raw mut request) as usize, 0, 0, 0]) };
-        assert!(code == 0, "domctl {command}: {code}");
-        request.domain
+        const EACCES: i64 = 13;
+        for version in Self::VERSIONS {
+            let mut request = Self {
+                command,
+                version,
+                domain,
+                pad: [0; 3],
+                words,
+            };
+            // SAFETY: Xen reads and writes the structure, which is as large as Xen's.
+            let code = unsafe { call(DOMCTL, [(&raw mut request) as usize, 0, 0, 0]) };
+            if code != -EACCES {
+                assert!(code == 0, "domctl {command}: {code}");
+                return request.domain;
+            }
+        }
+        panic!(
+            "domctl {command}: Xen takes none of the versions {:x?}",
+            Self::VERSIONS
+        );
     }
 }
 

@@ -149,20 +149,15 @@ pub fn fuzzer() -> Option<PathBuf> {
 /// The fuzzer and its library: their names hold the versions of this suite's compilers.
 fn fuzzer_packages() -> Result<Vec<Needed>> {
     update_lists("Is the machine's package mirror reachable?")?;
-    let version = |compiler: &str| -> Result<String> {
-        let package = stands_for(&mut apt("apt-cache"), compiler)?;
-        let (_, version) = package
-            .rsplit_once('-')
-            .with_context(|| format!("{compiler} stands for {package}, which has no version"))?;
-        Ok(version.to_owned())
-    };
+    let clang = stands_for(&mut apt("apt-cache"), "clang")?;
+    let clang = clang
+        .strip_prefix("clang-")
+        .with_context(|| format!("Debian's clang is {clang}, which has no version"))?;
+    let gcc = output(Command::new("gcc").arg("-dumpversion"))?;
     Ok(vec![
+        (format!("libclang-rt-{clang}-dev"), "the fuzzer"),
         (
-            format!("libclang-rt-{}-dev", version("clang")?),
-            "the fuzzer",
-        ),
-        (
-            format!("libstdc++-{}-dev", version("g++")?),
+            format!("libstdc++-{}-dev", gcc.trim()),
             "the fuzzer's library",
         ),
     ])
