@@ -14,11 +14,16 @@ use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::errno;
+use crate::host::{self, Memory, Running};
 use crate::privcmd::Buffer;
 use crate::sysctl::{Sysctl, Unavailable};
 
 /// Bytes for the list, at first.
 const LIST_BYTES: usize = 64 << 10;
+
+/// Commands that not every Xen with tmem knows.
+const GET_QUOTA: u32 = 42;
+const SET_QUOTA: u32 = 43;
 
 /// Why tmem did not do something.
 #[derive(Debug, Error)]
@@ -187,6 +192,36 @@ impl Tmem {
         Ok(())
     }
 
+    /// Frames of a client's persistent pages that do not count towards its domain's memory limit; `None` from a Xen that
+    /// has no such quota.
+    pub fn quota(&mut self, domain: u16) -> Result<Option<u64>, Refused> {
+        match self.ask_with_data(&about_quota(GET_QUOTA, domain)) {
+            Ok(_) => Ok(Some(self.take::<U64>().get())),
+            Err(error) if is_unknown(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Changes that; whether Xen has such a quota.
+    pub fn set_quota(&mut self, domain: u16, frames: u64) -> Result<bool, Refused> {
+        self.put(&U64::new(frames));
+        match self.ask_with_data(&about_quota(SET_QUOTA, domain)) {
+            Ok(_) => Ok(true),
+            Err(error) if is_unknown(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The host's memory.
+    pub fn memory(&mut self) -> Result<Memory, Refused> {
+        Ok(host::memory(&mut self.sysctl)?)
+    }
+
+    /// The host's domains, whether they use tmem or not.
+    pub fn domains(&mut self) -> Result<Vec<Running>, Refused> {
+        Ok(host::domains(&mut self.sysctl)?)
+    }
+
     /// A client's pools.
     pub fn pools(&mut self, domain: u16) -> Result<Vec<PoolInfo>, Refused> {
         let mut op = request(SysctlCommand::GetPools, Whom::One(domain));
@@ -327,6 +362,23 @@ fn request(command: SysctlCommand, whom: Whom) -> SysctlOp {
         cli_id: whom.number().into(),
         ..SysctlOp::new_zeroed()
     }
+}
+
+fn about_quota(number: u32, domain: u16) -> SysctlOp {
+    SysctlOp {
+        cmd: number.into(),
+        cli_id: u32::from(domain).into(),
+        len: (size_of::<u64>() as u32).into(),
+        ..SysctlOp::new_zeroed()
+    }
+}
+
+/// How a Xen refuses a command that it does not know.
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(errno::NOT_SUPPORTED | errno::INVALID | errno::NO_CALL)
+    )
 }
 
 fn about_page(command: SysctlCommand, domain: u16, handle: &PageHandle) -> SysctlOp {
