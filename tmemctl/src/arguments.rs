@@ -11,6 +11,9 @@ use uuid::Uuid;
 
 use crate::domain::Domain;
 
+/// Where the policy is.
+const POLICY: &str = "/etc/xen/tmem.toml";
+
 /// Watch and control the transcendent memory (tmem) of a Xen host.
 ///
 /// Run it as root in the control domain (dom0). Xen must have been built with tmem and booted with tmem=1. DOMAIN is a
@@ -93,6 +96,22 @@ pub enum Command {
         /// Confirm the loss of data
         #[arg(long)]
         yes: bool,
+    },
+    /// Check a policy file, and explain what each running guest gets by which rule
+    ///
+    /// Without Xen, only the file itself is checked.
+    Check {
+        /// The policy
+        #[arg(default_value = POLICY)]
+        file: PathBuf,
+    },
+    /// Apply the policy to every guest as it starts, until stopped
+    ///
+    /// It is applied again when a guest is restored, migrated here or renamed, when the file changes, and on SIGHUP.
+    Serve {
+        /// The policy
+        #[arg(long, value_name = "FILE", default_value = POLICY)]
+        policy: PathBuf,
     },
     /// Print a completion script for a shell
     Completions { shell: Shell },

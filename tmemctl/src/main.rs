@@ -8,6 +8,7 @@
 //! | [`errno`] | error numbers |
 //! | [`privcmd`] | hypercalls from user space |
 //! | [`sysctl`] | Xen's control hypercall, whichever release it is |
+//! | [`host`] | the host's memory and domains |
 //! | [`control`] | what can be asked of tmem |
 //! | [`xenstore`], [`domain`] | domains' names and ids |
 //! | [`arguments`] | the command line |
@@ -17,14 +18,19 @@
 //! | [`dashboard`] | `top` on a terminal |
 //! | [`settings`] | weight, cap and compression |
 //! | [`stream`], [`saving`] | a client's state as a file |
+//! | [`policy`] | the policy file, and what it decides for a guest |
+//! | [`daemon`] | the policy in force |
 
 mod arguments;
 mod control;
+mod daemon;
 mod dashboard;
 mod domain;
 mod errno;
+mod host;
 mod list;
 mod metrics;
+mod policy;
 mod privcmd;
 mod saving;
 mod settings;
@@ -48,6 +54,7 @@ use clap::{CommandFactory, Parser};
 use crate::arguments::{Arguments, Command, List, Size, Target, Top};
 use crate::control::{Refused, Tmem, Whom};
 use crate::domain::Domain;
+use crate::policy::{Guest, Policy};
 use crate::statistics::Statistics;
 use crate::top::Interval;
 use crate::xenstore::Xenstore;
@@ -78,6 +85,8 @@ fn run(command: Command) -> Result<()> {
             say(&String::from_utf8(script)?)
         }
         Command::Manual { folder } => manual(&folder),
+        Command::Check { file } => check(&file),
+        Command::Serve { policy } => daemon::serve(&policy),
         command => ask(command, &mut Tmem::open()?),
     }
 }
@@ -85,7 +94,10 @@ fn run(command: Command) -> Result<()> {
 /// The commands that need a Xen.
 fn ask(command: Command, tmem: &mut Tmem) -> Result<()> {
     match command {
-        Command::Completions { .. } | Command::Manual { .. } => Ok(()),
+        Command::Completions { .. }
+        | Command::Manual { .. }
+        | Command::Check { .. }
+        | Command::Serve { .. } => Ok(()),
         Command::List(how) => list(tmem, &how),
         Command::Top(how) => top(tmem, &how),
         Command::Metrics => say(&metrics::text(&look(tmem)?)?),
@@ -154,6 +166,30 @@ fn top(tmem: &mut Tmem, how: &Top) -> Result<()> {
         screens += 1;
     }
     Ok(())
+}
+
+/// Explains a policy, if there is a Xen against its guests.
+fn check(file: &Path) -> Result<()> {
+    let policy = Policy::load(file)?;
+    say(&format!("{} is a valid policy.\n", file.display()))?;
+    let mut tmem = match Tmem::open() {
+        Ok(tmem) => tmem,
+        Err(error) => {
+            return say(&format!(
+                "It was not compared with running guests: {error}.\n"
+            ));
+        }
+    };
+    let mut names = Xenstore::connect().ok();
+    let guests: Vec<_> = (tmem.domains()?.into_iter())
+        .map(|domain| Guest {
+            domain: domain.id,
+            uuid: domain.uuid,
+            name: names.as_mut().and_then(|names| names.name(domain.id)),
+            label: domain.label,
+        })
+        .collect();
+    say(&policy::check::text(&policy, &guests, tmem.memory()?.total))
 }
 
 /// What there is to see right now.
