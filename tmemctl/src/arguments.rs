@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use uuid::Uuid;
 
 use crate::domain::Domain;
+use crate::exporter::Address;
 
 /// Where the policy is.
 const POLICY: &str = "/etc/xen/tmem.toml";
@@ -112,6 +113,9 @@ pub enum Command {
         /// The policy
         #[arg(long, value_name = "FILE", default_value = POLICY)]
         policy: PathBuf,
+        /// Offer metrics to Prometheus at this address and port, or at unix:PATH
+        #[arg(long, value_name = "ADDRESS")]
+        metrics: Option<Address>,
     },
     /// Print a completion script for a shell
     Completions { shell: Shell },

@@ -13,7 +13,8 @@
 //! | [`xenstore`], [`domain`] | domains' names and ids |
 //! | [`arguments`] | the command line |
 //! | [`statistics`] | what tmem says about itself, and JSON |
-//! | [`metrics`] | the same for Prometheus |
+//! | [`look`] | the same with domains' names, right now |
+//! | [`metrics`], [`exporter`] | the same for Prometheus, and over HTTP |
 //! | [`table`], [`list`], [`top`] | the same for people |
 //! | [`dashboard`] | `top` on a terminal |
 //! | [`settings`] | weight, cap and compression |
@@ -27,8 +28,10 @@ mod daemon;
 mod dashboard;
 mod domain;
 mod errno;
+mod exporter;
 mod host;
 mod list;
+mod look;
 mod metrics;
 mod policy;
 mod privcmd;
@@ -54,8 +57,8 @@ use clap::{CommandFactory, Parser};
 use crate::arguments::{Arguments, Command, List, Size, Target, Top};
 use crate::control::{Refused, Tmem, Whom};
 use crate::domain::Domain;
+use crate::look::look;
 use crate::policy::{Guest, Policy};
-use crate::statistics::Statistics;
 use crate::top::Interval;
 use crate::xenstore::Xenstore;
 
@@ -86,7 +89,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Manual { folder } => manual(&folder),
         Command::Check { file } => check(&file),
-        Command::Serve { policy } => daemon::serve(&policy),
+        Command::Serve { policy, metrics } => daemon::serve(&policy, metrics.as_ref()),
         command => ask(command, &mut Tmem::open()?),
     }
 }
@@ -190,19 +193,6 @@ fn check(file: &Path) -> Result<()> {
         })
         .collect();
     say(&policy::check::text(&policy, &guests, tmem.memory()?.total))
-}
-
-/// What there is to see right now.
-fn look(tmem: &mut Tmem) -> Result<Statistics> {
-    let mut statistics = Statistics::read(&tmem.list(Whom::All)?)?;
-    statistics.freeable_mib = tmem.freeable()?;
-    // Without names a list is still of use.
-    if let Ok(mut store) = Xenstore::connect() {
-        for client in &mut statistics.clients {
-            client.name = store.name(client.domain);
-        }
-    }
-    Ok(statistics)
 }
 
 /// Does something to a domain; an error names the domain.

@@ -28,6 +28,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use crate::control::Tmem;
+use crate::exporter::{Address, Exporter};
+use crate::look::look;
+use crate::metrics;
 use crate::policy::Policy;
 use crate::xenstore::Xenstore;
 use steward::Steward;
@@ -39,7 +42,7 @@ const LOOK: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the policy cannot be read at first, or Xen or Xenstore is not there or goes away.
-pub fn serve(path: &Path) -> Result<()> {
+pub fn serve(path: &Path, metrics: Option<&Address>) -> Result<()> {
     let mut stop = Signal::on(&[SIGTERM, SIGINT])?;
     let mut reload = Signal::on(&[SIGHUP])?;
     let mut file = PolicyFile::watch(path)?;
@@ -52,6 +55,7 @@ pub fn serve(path: &Path) -> Result<()> {
             .watch(event)
             .with_context(|| format!("cannot watch Xenstore's {event}"))?;
     }
+    let _exporter = metrics.map(export).transpose()?;
     let mut steward = Steward::new(tmem, xenstore, policy);
     steward.reconcile()?;
     steward.log.write();
@@ -82,6 +86,11 @@ pub fn serve(path: &Path) -> Result<()> {
         steward.reconcile()?;
         steward.log.write();
     }
+}
+
+/// Offers metrics. Scrapes have their own way to Xen, so that neither waits for the other.
+fn export(address: &Address) -> Result<Exporter> {
+    Exporter::start(address, || Ok(metrics::text(&look(&mut Tmem::open()?)?)?))
 }
 
 /// Sleeps until one of them has something to read, or for so long.
