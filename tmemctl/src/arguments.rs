@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use anyhow::{Context, Error, Result};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 use uuid::Uuid;
 
 use crate::domain::Domain;
@@ -117,11 +116,9 @@ pub enum Command {
         #[arg(long, value_name = "ADDRESS")]
         metrics: Option<Address>,
     },
-    /// Print a completion script for a shell
-    Completions { shell: Shell },
-    /// Write manual pages into a folder
+    /// Write manual pages and shells' completions into a folder
     #[command(hide = true)]
-    Manual { folder: PathBuf },
+    Generate { folder: PathBuf },
 }
 
 /// How to list.

@@ -11,7 +11,7 @@
 //! | [`host`] | the host's memory and domains |
 //! | [`control`] | what can be asked of tmem |
 //! | [`xenstore`], [`domain`] | domains' names and ids |
-//! | [`arguments`] | the command line |
+//! | [`arguments`], [`generate`] | the command line, its manual and completions |
 //! | [`statistics`] | what tmem says about itself, and JSON |
 //! | [`look`] | the same with domains' names, right now |
 //! | [`metrics`], [`exporter`] | the same for Prometheus, and over HTTP |
@@ -29,6 +29,7 @@ mod dashboard;
 mod domain;
 mod errno;
 mod exporter;
+mod generate;
 mod host;
 mod list;
 mod look;
@@ -44,7 +45,6 @@ mod table;
 mod top;
 mod xenstore;
 
-use std::fs;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -52,7 +52,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use crate::arguments::{Arguments, Command, List, Size, Target, Top};
 use crate::control::{Refused, Tmem, Whom};
@@ -82,12 +82,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "tmemctl", &mut script);
-            say(&String::from_utf8(script)?)
-        }
-        Command::Manual { folder } => manual(&folder),
+        Command::Generate { folder } => generate::generate(&folder),
         Command::Check { file } => check(&file),
         Command::Serve { policy, metrics } => daemon::serve(&policy, metrics.as_ref()),
         command => ask(command, &mut Tmem::open()?),
@@ -97,10 +92,7 @@ fn run(command: Command) -> Result<()> {
 /// The commands that need a Xen.
 fn ask(command: Command, tmem: &mut Tmem) -> Result<()> {
     match command {
-        Command::Completions { .. }
-        | Command::Manual { .. }
-        | Command::Check { .. }
-        | Command::Serve { .. } => Ok(()),
+        Command::Generate { .. } | Command::Check { .. } | Command::Serve { .. } => Ok(()),
         Command::List(how) => list(tmem, &how),
         Command::Top(how) => top(tmem, &how),
         Command::Metrics => say(&metrics::text(&look(tmem)?)?),
@@ -217,10 +209,4 @@ fn say(text: &str) -> Result<()> {
     output.write_all(text.as_bytes())?;
     output.flush()?;
     Ok(())
-}
-
-fn manual(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder))
-        .with_context(|| folder.display().to_string())
 }
