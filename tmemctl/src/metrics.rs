@@ -265,6 +265,8 @@ fn gauges(samples: impl IntoIterator<Item = Sample>) -> Family<Labels, Gauge<u64
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::statistics::tests::statistics;
 
@@ -295,6 +297,29 @@ mod tests {
             !text.contains("tmem_domain_cap_bytes{domain=\"1\""),
             "{text}"
         );
+    }
+
+    /// Words of a text that are names of metrics.
+    fn named(text: &str) -> BTreeSet<&str> {
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("tmem_"))
+            .collect()
+    }
+
+    #[test]
+    fn the_guide_names_each_metric_and_the_dashboard_no_other() {
+        let text = text(&statistics()).unwrap();
+        let samples: BTreeSet<_> = (text.lines())
+            .filter(|line| !line.starts_with('#'))
+            .flat_map(named)
+            .collect();
+        let guide = include_str!("../../docs/admin.md");
+        let unnamed: Vec<_> = samples.difference(&named(guide)).copied().collect();
+        assert_eq!(unnamed, [""; 0], "not in the guide");
+        let dashboard = include_str!("../grafana/tmem.json");
+        let unknown: Vec<_> = named(dashboard).difference(&samples).copied().collect();
+        assert_eq!(unknown, [""; 0], "in the dashboard only");
+        assert!(named(dashboard).len() > 8);
     }
 
     #[test]
