@@ -6,8 +6,9 @@
 //! policy and a restart of the daemon are no cases of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use uuid::Uuid;
 
 use super::log::Log;
@@ -43,6 +44,8 @@ struct Known {
     denied: bool,
     authorised: BTreeSet<Uuid>,
     asked: Option<Asked>,
+    /// What went wrong with it the last time.
+    trouble: Option<String>,
 }
 
 /// A guest was asked to give memory back.
@@ -77,20 +80,43 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         self.forget_all_but(&guests)?;
         let targets = self.targets(memory, &statistics);
         for guest in &guests {
-            self.meet(guest, statistics.client(guest.domain))?;
-            let target = targets.get(&guest.domain).copied();
-            let is_news = self.ask_back(guest, target, statistics.client(guest.domain))?;
-            let verdict = self.policy.verdict(guest, memory.total);
             let client = statistics.client(guest.domain);
-            match self.apply(guest, &verdict, client, target, is_news) {
-                // It went away meanwhile.
-                Ok(()) | Err(Refused::NoClient) => {}
-                Err(error) => {
-                    (self.log).error(format!("{guest}: cannot apply the policy: {error}"));
-                }
-            }
+            let target = targets.get(&guest.domain).copied();
+            let verdict = self.policy.verdict(guest, memory.total);
+            let trouble = self.tend(guest, client, &verdict, target).err();
+            self.complain(guest, trouble);
         }
         Ok(())
+    }
+
+    /// Does all that is to be done for one guest.
+    fn tend(
+        &mut self,
+        guest: &Guest,
+        client: Option<&Client>,
+        verdict: &Verdict,
+        target: Option<Target>,
+    ) -> Result<()> {
+        self.meet(guest, client)?;
+        match self.apply(guest, verdict, client, target) {
+            // It went away meanwhile.
+            Err(Refused::NoClient) => return Ok(()),
+            result => result?,
+        }
+        // Last, as a guest that has used up its part of Xenstore makes this fail.
+        Ok(self.ask_back(guest, target, client)?)
+    }
+
+    /// Logs trouble with a guest, once for as long as it stays the same.
+    fn complain(&mut self, guest: &Guest, trouble: Option<Error>) {
+        let trouble = trouble.map(|error| format!("{guest}: cannot apply the policy: {error:#}"));
+        let known = self.known.entry(guest.domain).or_default();
+        if known.trouble != trouble {
+            known.trouble.clone_from(&trouble);
+            if let Some(trouble) = trouble {
+                self.log.error(trouble);
+            }
+        }
     }
 
     /// Takes back what it has asked of guests. Their settings stay.
@@ -133,17 +159,15 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         if self.known.contains_key(&guest.domain) {
             return Ok(());
         }
-        self.guests.watch_name(guest.domain, true)?;
         // A daemon that was killed may have left a target, and a guest that is not allowed.
+        let known = Known {
+            uuid: guest.uuid,
+            denied: client.is_some_and(is_denied),
+            ..Known::default()
+        };
+        self.known.insert(guest.domain, known);
+        self.guests.watch_name(guest.domain, true)?;
         self.guests.set_target(guest.domain, None)?;
-        self.known.insert(
-            guest.domain,
-            Known {
-                uuid: guest.uuid,
-                denied: client.is_some_and(is_denied),
-                ..Known::default()
-            },
-        );
         Ok(())
     }
 
@@ -153,7 +177,6 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         verdict: &Verdict,
         client: Option<&Client>,
         target: Option<Target>,
-        cap_is_news: bool,
     ) -> Result<(), Refused> {
         let domain = guest.domain;
         let mut changes = Vec::new();
@@ -174,7 +197,8 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         };
         if client.and_then(|client| client.cap_frames) != cap {
             self.hypervisor.set_cap(domain, cap)?;
-            if cap_is_news {
+            // While the host is short, caps follow what guests hold: that is told elsewhere.
+            if target.is_none() && known.asked.is_none() {
                 let cap = cap.map_or("none".to_owned(), mib);
                 changes.push(format!("cap {cap} ({})", verdict.cap.by));
             }
@@ -275,13 +299,13 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
             .collect()
     }
 
-    /// Tells a guest how much it may keep. Whether there is, and was, nothing to tell: then only the policy sets its cap.
+    /// Tells a guest how much it may keep, if that is news.
     fn ask_back(
         &mut self,
         guest: &Guest,
         target: Option<Target>,
         client: Option<&Client>,
-    ) -> Result<bool> {
+    ) -> io::Result<()> {
         let known = self.known.entry(guest.domain).or_default();
         let before = known.asked.as_ref().map(|asked| asked.target.kib);
         if before != target.map(|target| target.kib) {
@@ -289,7 +313,8 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
                 .set_target(guest.domain, target.map(|target| target.kib))?;
         }
         let Some(target) = target else {
-            return Ok(known.asked.take().is_none());
+            known.asked = None;
+            return Ok(());
         };
         let holds = client.map_or(0, |client| client.persistent_frames);
         let asked = known.asked.get_or_insert_with(|| {
@@ -311,7 +336,7 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
                 "{guest}: has given no persistent memory back. Does its tmem driver know memory/tmem-target?"
             ));
         }
-        Ok(false)
+        Ok(())
     }
 }
 

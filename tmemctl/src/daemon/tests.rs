@@ -37,6 +37,8 @@ struct Tables {
     gone: Option<u16>,
     /// A domain that Xen refuses to change.
     stubborn: Option<u16>,
+    /// A domain that has filled its part of Xenstore.
+    crowded: Option<u16>,
 }
 
 #[derive(Clone, Default)]
@@ -182,7 +184,11 @@ impl Guests for Fake {
     }
 
     fn set_target(&mut self, domain: u16, kib: Option<u64>) -> io::Result<()> {
-        let targets = &mut self.0.borrow_mut().targets;
+        let mut tables = self.0.borrow_mut();
+        if kib.is_some() && tables.crowded == Some(domain) {
+            return Err(io::Error::other("Xenstore says ENOSPC"));
+        }
+        let targets = &mut tables.targets;
         match kib {
             Some(kib) => targets.insert(domain, kib),
             None => targets.remove(&domain),
@@ -394,6 +400,27 @@ fn a_host_that_is_short_asks_guests_until_it_is_not() {
     let said = steward.log.take();
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("enough memory again"), "{said:?}");
+}
+
+#[test]
+fn a_guest_that_fills_xenstore_harms_nobody_else_and_is_reported_once() {
+    let (fake, mut steward) = host("host.persistent = \"10 %\"");
+    fake.start(3, "hostile");
+    fake.start(4, "db");
+    fake.hold(3, 1000);
+    fake.hold(4, 1000);
+    fake.0.borrow_mut().crowded = Some(3);
+    for _ in 0..3 {
+        steward.reconcile().unwrap();
+    }
+    assert!(fake.0.borrow().targets.contains_key(&4));
+    assert!(
+        fake.client(3).cap_frames < Some(1000),
+        "it is held all the same"
+    );
+    let said = steward.log.take();
+    let reports = said.iter().filter(|line| line.contains("ENOSPC"));
+    assert_eq!(reports.count(), 1, "{said:?}");
 }
 
 #[test]
