@@ -50,7 +50,7 @@ pub enum Command {
     },
     /// Print how much memory tmem could give back, in MiB
     Freeable,
-    /// Change a domain's weight, cap or compression
+    /// Change a domain's weight, cap, quota or compression
     ///
     /// A domain can be set up before it runs, between "xl create -p" and "xl unpause". Settings last as long as the domain.
     Set(Set),
@@ -179,6 +179,9 @@ pub struct Set {
     /// Limit on the memory of persistent pages: in KiB, or with a suffix K, M or G; "none" leaves the domain's own limit
     #[arg(long, value_name = "SIZE", group = "change")]
     pub cap: Option<Cap>,
+    /// Memory of persistent pages that does not count towards the domain's memory limit: in KiB, or with a suffix K, M or G
+    #[arg(long, value_name = "SIZE", group = "change")]
+    pub quota: Option<Size>,
     /// Whether to compress pages put from now on
     #[arg(long, group = "change")]
     pub compress: Option<Switch>,

@@ -36,6 +36,10 @@ pub enum Refused {
     Exists,
     #[error("the domain is already being saved")]
     Busy,
+    #[error(
+        "this Xen has no quotas for persistent memory: install and boot the one that came with this tmemctl"
+    )]
+    NoQuota,
     #[error("not enough memory")]
     NoMemory,
     #[error("Xen rejected the request as malformed ({0})")]

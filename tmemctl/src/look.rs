@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What there is to see right now: tmem's statistics, with the names of domains.
+//! What there is to see right now: tmem's statistics, with what Xen's list does not say.
 
 use anyhow::Result;
 
@@ -14,6 +14,10 @@ use crate::xenstore::Xenstore;
 pub fn look(tmem: &mut Tmem) -> Result<Statistics> {
     let mut statistics = Statistics::read(&tmem.list(Whom::All)?)?;
     statistics.freeable_mib = tmem.freeable()?;
+    for client in &mut statistics.clients {
+        // A domain may have gone since it was listed.
+        client.quota_frames = tmem.quota(client.domain).unwrap_or(None);
+    }
     // Without names, figures are still of use.
     if let Ok(mut store) = Xenstore::connect() {
         for client in &mut statistics.clients {

@@ -17,7 +17,7 @@
 //! | [`metrics`], [`exporter`] | the same for Prometheus, and over HTTP |
 //! | [`table`], [`list`], [`top`] | the same for people |
 //! | [`dashboard`] | `top` on a terminal |
-//! | [`settings`] | weight, cap and compression |
+//! | [`settings`] | weight, cap, quota and compression |
 //! | [`stream`], [`saving`] | a client's state as a file |
 //! | [`policy`] | the policy file, and what it decides for a guest |
 //! | [`daemon`] | the policy in force |

@@ -134,6 +134,13 @@ fn of_domains(families: &mut Families, clients: &[Client]) {
             .filter_map(|client| Some((domain(client), client.cap_frames?)))
             .map(in_bytes),
     );
+    families.bytes(
+        "domain_quota",
+        "Persistent memory of a domain that does not count towards its limit",
+        (clients.iter())
+            .filter_map(|client| Some((domain(client), client.quota_frames?)))
+            .map(in_bytes),
+    );
     families.gauge(
         "domain_weight",
         "Weight of a domain; 0 means no limit",
@@ -275,6 +282,7 @@ mod tests {
         let mut statistics = statistics();
         statistics.freeable_mib = 2;
         statistics.clients[1].name = Some("web \"1\"".into());
+        statistics.clients[1].quota_frames = Some(1);
         let text = text(&statistics).unwrap();
         for line in [
             "# TYPE tmem_memory_bytes gauge",
@@ -287,6 +295,7 @@ mod tests {
             "tmem_domain_weight{domain=\"3\",name=\"web \\\"1\\\"\"} 100",
             "tmem_domain_frozen{domain=\"1\"} 1",
             "tmem_domain_cap_bytes{domain=\"3\",name=\"web \\\"1\\\"\"} 2097152",
+            "tmem_domain_quota_bytes{domain=\"3\",name=\"web \\\"1\\\"\"} 4096",
             "tmem_pool_hits_total{domain=\"3\",name=\"web \\\"1\\\"\",pool=\"1\",type=\"persistent\"} 40",
             "tmem_pool_pages{type=\"shared\",uuid=\"efcdab89-6745-2301-1000-000000000000\"} 4",
         ] {
@@ -308,7 +317,9 @@ mod tests {
 
     #[test]
     fn the_guide_names_each_metric_and_the_dashboard_no_other() {
-        let text = text(&statistics()).unwrap();
+        let mut statistics = statistics();
+        statistics.clients[1].quota_frames = Some(1);
+        let text = text(&statistics).unwrap();
         let samples: BTreeSet<_> = (text.lines())
             .filter(|line| !line.starts_with('#'))
             .flat_map(named)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tmemctl set`: a domain's weight, cap and compression.
+//! `tmemctl set`: a domain's weight, cap, quota and compression.
 
 use hypercall_abi::sysctl::{ClientFlags, ClientInfo};
 
@@ -12,7 +12,7 @@ const FRAME_KIB: u64 = 4;
 /// Makes the changes that are asked for.
 ///
 /// # Errors
-/// If there is no such domain.
+/// If there is no such domain, or Xen has no quotas.
 pub fn set(tmem: &mut Tmem, domain: u16, change: &Set) -> Result<(), Refused> {
     if change.weight.is_some() || change.compress.is_some() {
         let compress = change.compress.map(|compress| compress == Switch::On);
@@ -24,6 +24,11 @@ pub fn set(tmem: &mut Tmem, domain: u16, change: &Set) -> Result<(), Refused> {
             Cap::At(Size(kib)) => Some(u64::from(kib) / FRAME_KIB),
         };
         tmem.set_cap(domain, frames)?;
+    }
+    if let Some(Size(kib)) = change.quota
+        && !tmem.set_quota(domain, u64::from(kib) / FRAME_KIB)?
+    {
+        return Err(Refused::NoQuota);
     }
     Ok(())
 }

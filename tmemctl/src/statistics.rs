@@ -87,6 +87,10 @@ pub struct Client {
     /// The limit on persistent memory, if one is set.
     #[serde(rename(deserialize = "ca"))]
     pub cap_frames: Option<u64>,
+    /// Persistent memory that does not count towards the domain's limit; not in the list itself. `None` from a Xen that
+    /// has no such quota.
+    #[serde(skip_deserializing)]
+    pub quota_frames: Option<u64>,
     #[serde(rename(deserialize = "co"), deserialize_with = "flag")]
     pub compress: bool,
     #[serde(rename(deserialize = "fr"), deserialize_with = "flag")]
@@ -411,7 +415,11 @@ Q=put:1\n";
         let pool = written_keys("P");
         for (keys, named, without_key) in [
             (&store, named::<Store>(&store), &[][..]),
-            (&client, named::<Client>(&client), &["name", "pools"]),
+            (
+                &client,
+                named::<Client>(&client),
+                &["name", "quota_frames", "pools"],
+            ),
             (&pool, named::<Pool>(&pool), &["type", "uuid"]),
         ] {
             assert!(keys.len() > 6, "{keys:?}");
