@@ -54,7 +54,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
-use crate::arguments::{Arguments, Command, List, Size, Target, Top};
+use crate::arguments::{Arguments, Command, List, Request, Size, Target, Top};
 use crate::control::{Refused, Tmem, Whom};
 use crate::domain::Domain;
 use crate::look::look;
@@ -85,20 +85,19 @@ fn run(command: Command) -> Result<()> {
         Command::Generate { folder } => generate::generate(&folder),
         Command::Check { file } => check(&file),
         Command::Serve { policy, metrics } => daemon::serve(&policy, metrics.as_ref()),
-        command => ask(command, &mut Tmem::open()?),
+        Command::Request(request) => ask(request, &mut Tmem::open()?),
     }
 }
 
-/// The commands that need a Xen.
-fn ask(command: Command, tmem: &mut Tmem) -> Result<()> {
-    match command {
-        Command::Generate { .. } | Command::Check { .. } | Command::Serve { .. } => Ok(()),
-        Command::List(how) => list(tmem, &how),
-        Command::Top(how) => top(tmem, &how),
-        Command::Metrics => say(&metrics::text(&look(tmem)?)?),
-        Command::Freeze(target) => on_target(&target, |whom| tmem.freeze(whom)),
-        Command::Thaw(target) => on_target(&target, |whom| tmem.thaw(whom)),
-        Command::Destroy { target, yes } => {
+/// What is asked of Xen.
+fn ask(request: Request, tmem: &mut Tmem) -> Result<()> {
+    match request {
+        Request::List(how) => list(tmem, &how),
+        Request::Top(how) => top(tmem, &how),
+        Request::Metrics => say(&metrics::text(&look(tmem)?)?),
+        Request::Freeze(target) => on_target(&target, |whom| tmem.freeze(whom)),
+        Request::Thaw(target) => on_target(&target, |whom| tmem.thaw(whom)),
+        Request::Destroy { target, yes } => {
             ensure!(
                 yes,
                 "this destroys persistent pages, such as what a running guest has swapped out: \
@@ -106,18 +105,18 @@ fn ask(command: Command, tmem: &mut Tmem) -> Result<()> {
             );
             on_target(&target, |whom| tmem.destroy(whom))
         }
-        Command::Flush { size: Size(kib) } => say(&format!("{}\n", tmem.flush(kib)?)),
-        Command::Freeable => say(&format!("{}\n", tmem.freeable()?)),
-        Command::Set(change) => on(&change.domain, |id| settings::set(tmem, id, &change)),
-        Command::Auth {
+        Request::Flush { size: Size(kib) } => say(&format!("{}\n", tmem.flush(kib)?)),
+        Request::Freeable => say(&format!("{}\n", tmem.freeable()?)),
+        Request::Set(change) => on(&change.domain, |id| settings::set(tmem, id, &change)),
+        Request::Auth {
             domain,
             uuids,
             deny,
         } => on(&domain, |id| tmem.authorise(id, &uuids, !deny)),
-        Command::Save { domain, file, live } => {
+        Request::Save { domain, file, live } => {
             on(&domain, |id| saving::save(tmem, id, &file, live))
         }
-        Command::Restore { domain, file } => on(&domain, |id| saving::restore(tmem, id, &file)),
+        Request::Restore { domain, file } => on(&domain, |id| saving::restore(tmem, id, &file)),
     }
 }
 
