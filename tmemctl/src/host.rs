@@ -46,6 +46,13 @@ pub struct Running {
     pub label: Option<String>,
 }
 
+impl Running {
+    /// Whether it is a guest, and not the domain that controls the host.
+    pub fn is_guest(&self) -> bool {
+        self.id != 0
+    }
+}
+
 /// The front of `struct xen_sysctl_physinfo`.
 #[derive(FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]

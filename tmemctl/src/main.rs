@@ -57,6 +57,7 @@ use clap::Parser;
 use crate::arguments::{Arguments, Command, List, Request, Size, Target, Top};
 use crate::control::{Refused, Tmem, Whom};
 use crate::domain::Domain;
+use crate::host::Running;
 use crate::look::look;
 use crate::policy::{Guest, Policy};
 use crate::top::Interval;
@@ -176,6 +177,7 @@ fn check(file: &Path) -> Result<()> {
     };
     let mut names = Xenstore::connect().ok();
     let guests: Vec<_> = (tmem.domains()?.into_iter())
+        .filter(Running::is_guest)
         .map(|domain| Guest {
             domain: domain.id,
             uuid: domain.uuid,

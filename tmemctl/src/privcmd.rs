@@ -155,10 +155,4 @@ mod tests {
         };
         assert_eq!(call.opcode(), 0x30_5000);
     }
-
-    /// Nothing fails for sure without it: what is read after a call may be right or not, by what the compiler makes of it.
-    #[test]
-    fn the_compiler_knows_that_xen_writes_to_memory() {
-        assert!(Hypercall::IS_MUTATING);
-    }
 }

@@ -132,7 +132,7 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
     fn introduced(&mut self) -> Result<Vec<Guest>> {
         let mut guests = Vec::new();
         for domain in self.hypervisor.domains()? {
-            if self.guests.is_introduced(domain.id)? {
+            if domain.is_guest() && self.guests.is_introduced(domain.id)? {
                 guests.push(Guest {
                     domain: domain.id,
                     uuid: domain.uuid,

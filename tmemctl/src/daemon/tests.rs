@@ -262,6 +262,14 @@ fn a_guest_that_is_not_allowed_stores_nothing_until_it_is() {
 }
 
 #[test]
+fn the_control_domain_is_no_guest() {
+    let (fake, mut steward) = host("defaults.allowed = false");
+    fake.start(0, "Domain-0");
+    steward.reconcile().unwrap();
+    assert!(fake.0.borrow().clients.is_empty());
+}
+
+#[test]
 fn a_guest_that_was_frozen_by_hand_stays_so() {
     let (mut fake, mut steward) = host("defaults.weight = 5");
     fake.start(3, "web");
