@@ -125,6 +125,10 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
     /// If Xen or Xenstore does not answer.
     pub fn withdraw(&mut self) -> Result<()> {
         self.policy.host = Host::default();
+        if std::mem::take(&mut self.asking) {
+            let told = "stopping: guests are no longer asked for persistent memory";
+            self.log.notice(told.to_owned());
+        }
         self.reconcile()
     }
 
@@ -274,21 +278,22 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
                 frames: client.persistent_frames,
             })
             .collect();
-        let all = holdings.iter().map(|holding| holding.frames).sum();
+        let all: u64 = holdings.iter().map(|holding| holding.frames).sum();
         let thresholds = self.policy.host.thresholds(memory.total);
         let wanted = shortage::wanted(thresholds, memory, all, self.asking);
         let is_short = wanted > 0;
         if is_short != self.asking {
             self.asking = is_short;
-            let (free, all) = (mib(memory.free), mib(all));
+            let has = format!(
+                "({} free, {} in persistent pages)",
+                mib(memory.free),
+                mib(all)
+            );
             self.log.notice(if is_short {
-                format!(
-                    "the host is short of memory ({free} free, {all} in persistent pages): \
-                     asking guests for {}",
-                    mib(wanted)
-                )
+                let given = mib(wanted.min(all));
+                format!("the host is short of memory {has}: asking guests for {given}")
             } else {
-                format!("the host has enough memory again ({free} free, {all} in persistent pages)")
+                format!("the host has enough memory again {has}")
             });
         }
         (holdings.iter())

@@ -253,9 +253,17 @@ fn a_guest_that_is_not_allowed_stores_nothing_until_it_is() {
         ["domain 3 (web): not allowed (defaults)"]
     );
 
-    // Another daemon finds it so, and another policy.
-    let policy = Policy::parse("[[rule]]\nname = \"web\"\nallowed = true").unwrap();
-    let mut steward = Steward::new(fake.clone(), fake.clone(), policy);
+    let denying = steward.policy.clone();
+    let allowing = Policy::parse("[[rule]]\nname = \"web\"\nallowed = true").unwrap();
+    steward.policy = allowing.clone();
+    steward.reconcile().unwrap();
+    assert!(!fake.client(3).frozen);
+    assert_eq!(fake.client(3).cap_frames, None);
+
+    // The same with another daemon, which finds it so.
+    steward.policy = denying;
+    steward.reconcile().unwrap();
+    let mut steward = Steward::new(fake.clone(), fake.clone(), allowing);
     steward.reconcile().unwrap();
     assert!(!fake.client(3).frozen);
     assert_eq!(fake.client(3).cap_frames, None);
@@ -454,8 +462,14 @@ fn a_daemon_that_stops_takes_back_what_it_asked_and_leaves_the_settings() {
     fake.hold(3, 2000);
     steward.reconcile().unwrap();
     assert_eq!(fake.0.borrow().targets.len(), 1);
+    steward.log.take();
     steward.withdraw().unwrap();
     assert!(fake.0.borrow().targets.is_empty());
+    let said = steward.log.take();
+    assert_eq!(
+        said,
+        ["stopping: guests are no longer asked for persistent memory"]
+    );
     assert_eq!(
         (fake.client(3).cap_frames, fake.client(3).weight),
         (Some(3000), 4)
