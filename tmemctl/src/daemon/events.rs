@@ -71,7 +71,7 @@ pub struct PolicyFile {
 
 impl PolicyFile {
     pub fn watch(path: &Path) -> Result<Self> {
-        let shown = || format!("cannot watch the policy {}", path.display());
+        let shown = || format!("cannot watch for changes of the policy {}", path.display());
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => PathBuf::from("."),
