@@ -40,6 +40,8 @@ pub struct Steward<H, G> {
 #[derive(Default)]
 struct Known {
     uuid: Uuid,
+    /// Its last name: a toolstack that destroys a guest removes the name before the guest.
+    name: Option<String>,
     /// Whether it is frozen because it is not allowed, rather than by hand.
     denied: bool,
     authorised: BTreeSet<Uuid>,
@@ -137,10 +139,13 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         let mut guests = Vec::new();
         for domain in self.hypervisor.domains()? {
             if domain.is_guest() && self.guests.is_introduced(domain.id)? {
+                let before = (self.known.get(&domain.id))
+                    .filter(|known| known.uuid == domain.uuid)
+                    .and_then(|known| known.name.clone());
                 guests.push(Guest {
                     domain: domain.id,
                     uuid: domain.uuid,
-                    name: self.guests.name(domain.id),
+                    name: self.guests.name(domain.id).or(before),
                     label: domain.label,
                 });
             }
@@ -160,12 +165,14 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
 
     /// Remembers a guest that has not been seen before.
     fn meet(&mut self, guest: &Guest, client: Option<&Client>) -> Result<()> {
-        if self.known.contains_key(&guest.domain) {
+        if let Some(known) = self.known.get_mut(&guest.domain) {
+            known.name.clone_from(&guest.name);
             return Ok(());
         }
         // A daemon that was killed may have left a target, and a guest that is not allowed.
         let known = Known {
             uuid: guest.uuid,
+            name: guest.name.clone(),
             denied: client.is_some_and(is_denied),
             ..Known::default()
         };

@@ -320,6 +320,24 @@ fn a_guest_that_gets_its_name_late_gets_its_rule_then() {
 }
 
 #[test]
+fn a_guest_that_is_being_destroyed_keeps_its_rule_to_the_end() {
+    let (fake, mut steward) = host("[[rule]]\nname = \"web\"\nweight = 2");
+    fake.start(3, "web");
+    steward.reconcile().unwrap();
+    fake.0.borrow_mut().names.clear();
+    steward.reconcile().unwrap();
+    assert_eq!(fake.client(3).weight, 2);
+
+    // The next one with that id is another guest.
+    fake.stop(3);
+    steward.reconcile().unwrap();
+    fake.start(3, "other");
+    fake.0.borrow_mut().names.clear();
+    steward.reconcile().unwrap();
+    assert!(fake.0.borrow().clients.is_empty());
+}
+
+#[test]
 fn another_policy_takes_back_what_the_last_one_gave() {
     let (fake, mut steward) = host(&format!(
         "[defaults]\nweight = 9\ncap = \"1 MiB\"\nquota = \"1 MiB\"\nshared_pools = [\"{POOL}\"]"

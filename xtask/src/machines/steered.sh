@@ -272,6 +272,8 @@ xl unpause heir
 finish heir
 
 begin "xl save and restore"
+printf '[[rule]]\nname = "sleeper"\nweight = 3\n' > /etc/xen/tmem.toml
+tmemctl serve 2> /tmp/daemon.log & daemon=$!
 start sleeper
 wait_for sleeper "host: ready"
 control=/local/domain/$(xl domid sleeper)/control/shutdown
@@ -288,6 +290,8 @@ show save-log cat /tmp/save.log
 expect "its tmem is saved" tmemctl save sleeper /tmp/sleeper.tmem
 expect "and it goes" xl destroy sleeper
 expect "the guest is restored" xl restore -p /tmp/sleeper.xl
+expect "the policy is in force again" soon figure_is sleeper ww 3
+kill $daemon
 expect "and its tmem" tmemctl restore sleeper /tmp/sleeper.tmem
 xl unpause sleeper
 finish sleeper
