@@ -6,10 +6,13 @@ use std::str::FromStr;
 
 use anyhow::{Context, Error, Result};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 use uuid::Uuid;
 
 use crate::domain::Domain;
+use crate::exporter::Address;
+
+/// Where the policy is.
+const POLICY: &str = "/etc/xen/tmem.toml";
 
 /// Watch and control the transcendent memory (tmem) of a Xen host.
 ///
@@ -25,6 +28,35 @@ pub struct Arguments {
 /// What to do.
 #[derive(Subcommand)]
 pub enum Command {
+    #[command(flatten)]
+    Request(Request),
+    /// Check a policy file, and explain what each running guest gets by which rule
+    ///
+    /// Without Xen, only the file itself is checked.
+    Check {
+        /// The policy
+        #[arg(default_value = POLICY)]
+        file: PathBuf,
+    },
+    /// Apply the policy to every guest as it starts, until stopped
+    ///
+    /// It is applied again when a guest is restored, migrated here or renamed, when the file changes, and on SIGHUP.
+    Serve {
+        /// The policy
+        #[arg(long, value_name = "FILE", default_value = POLICY)]
+        policy: PathBuf,
+        /// Offer metrics to Prometheus at this address and port, or at unix:PATH
+        #[arg(long, value_name = "ADDRESS")]
+        metrics: Option<Address>,
+    },
+    /// Write manual pages and shells' completions into a folder
+    #[command(hide = true)]
+    Generate { folder: PathBuf },
+}
+
+/// What to ask of Xen.
+#[derive(Subcommand)]
+pub enum Request {
     /// Show what tmem holds, and for which domains
     List(List),
     /// Watch rates, hit ratio and memory as they change
@@ -94,11 +126,6 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
-    /// Print a completion script for a shell
-    Completions { shell: Shell },
-    /// Write manual pages into a folder
-    #[command(hide = true)]
-    Manual { folder: PathBuf },
 }
 
 /// How to list.

@@ -14,6 +14,7 @@ use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::errno;
+use crate::host::{self, Memory, Running};
 use crate::privcmd::Buffer;
 use crate::sysctl::{Sysctl, Unavailable};
 
@@ -31,6 +32,10 @@ pub enum Refused {
     Exists,
     #[error("the domain is already being saved")]
     Busy,
+    #[error(
+        "this Xen has no quotas for persistent memory: install and boot the one that came with this tmemctl"
+    )]
+    NoQuota,
     #[error("not enough memory")]
     NoMemory,
     #[error("Xen rejected the request as malformed ({0})")]
@@ -187,13 +192,34 @@ impl Tmem {
         Ok(())
     }
 
-    /// Sets how many frames of a client's persistent pages do not count towards its domain's memory limit.
-    pub fn set_quota(&mut self, domain: u16, frames: u64) -> Result<(), Refused> {
-        let mut op = request(SysctlCommand::SetQuota, Whom::One(domain));
-        op.len = (size_of::<u64>() as u32).into();
+    /// Frames of a client's persistent pages that do not count towards its domain's memory limit; `None` from a Xen that
+    /// has no such quota.
+    pub fn quota(&mut self, domain: u16) -> Result<Option<u64>, Refused> {
+        match self.ask_with_data(&about_quota(SysctlCommand::GetQuota, domain)) {
+            Ok(_) => Ok(Some(self.take::<U64>().get())),
+            Err(error) if is_unknown(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Changes that; whether Xen has such a quota.
+    pub fn set_quota(&mut self, domain: u16, frames: u64) -> Result<bool, Refused> {
         self.put(&U64::new(frames));
-        self.ask_with_data(&op)?;
-        Ok(())
+        match self.ask_with_data(&about_quota(SysctlCommand::SetQuota, domain)) {
+            Ok(_) => Ok(true),
+            Err(error) if is_unknown(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The host's memory.
+    pub fn memory(&mut self) -> Result<Memory, Refused> {
+        Ok(host::memory(&mut self.sysctl)?)
+    }
+
+    /// The host's domains, whether they use tmem or not.
+    pub fn domains(&mut self) -> Result<Vec<Running>, Refused> {
+        Ok(host::domains(&mut self.sysctl)?)
     }
 
     /// A client's pools.
@@ -336,6 +362,21 @@ fn request(command: SysctlCommand, whom: Whom) -> SysctlOp {
         cli_id: whom.number().into(),
         ..SysctlOp::new_zeroed()
     }
+}
+
+fn about_quota(command: SysctlCommand, domain: u16) -> SysctlOp {
+    SysctlOp {
+        len: (size_of::<u64>() as u32).into(),
+        ..request(command, Whom::One(domain))
+    }
+}
+
+/// How a Xen refuses a command that it does not know.
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(errno::NOT_SUPPORTED | errno::INVALID | errno::NO_CALL)
+    )
 }
 
 fn about_page(command: SysctlCommand, domain: u16, handle: &PageHandle) -> SysctlOp {

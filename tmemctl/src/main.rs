@@ -8,23 +8,33 @@
 //! | [`errno`] | error numbers |
 //! | [`privcmd`] | hypercalls from user space |
 //! | [`sysctl`] | Xen's control hypercall, whichever release it is |
+//! | [`host`] | the host's memory and domains |
 //! | [`control`] | what can be asked of tmem |
 //! | [`xenstore`], [`domain`] | domains' names and ids |
-//! | [`arguments`] | the command line |
+//! | [`arguments`], [`generate`] | the command line, its manual and completions |
 //! | [`statistics`] | what tmem says about itself, and JSON |
-//! | [`metrics`] | the same for Prometheus |
+//! | [`look`] | the same with domains' names, right now |
+//! | [`metrics`], [`exporter`] | the same for Prometheus, and over HTTP |
 //! | [`table`], [`list`], [`top`] | the same for people |
 //! | [`dashboard`] | `top` on a terminal |
 //! | [`settings`] | weight, cap, quota and compression |
 //! | [`stream`], [`saving`] | a client's state as a file |
+//! | [`policy`] | the policy file, and what it decides for a guest |
+//! | [`daemon`] | the policy in force |
 
 mod arguments;
 mod control;
+mod daemon;
 mod dashboard;
 mod domain;
 mod errno;
+mod exporter;
+mod generate;
+mod host;
 mod list;
+mod look;
 mod metrics;
+mod policy;
 mod privcmd;
 mod saving;
 mod settings;
@@ -35,7 +45,6 @@ mod table;
 mod top;
 mod xenstore;
 
-use std::fs;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,12 +52,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
-use crate::arguments::{Arguments, Command, List, Size, Target, Top};
+use crate::arguments::{Arguments, Command, List, Request, Size, Target, Top};
 use crate::control::{Refused, Tmem, Whom};
 use crate::domain::Domain;
-use crate::statistics::Statistics;
+use crate::host::Running;
+use crate::look::look;
+use crate::policy::{Guest, Policy};
 use crate::top::Interval;
 use crate::xenstore::Xenstore;
 
@@ -72,26 +83,22 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "tmemctl", &mut script);
-            say(&String::from_utf8(script)?)
-        }
-        Command::Manual { folder } => manual(&folder),
-        command => ask(command, &mut Tmem::open()?),
+        Command::Generate { folder } => generate::generate(&folder),
+        Command::Check { file } => check(&file),
+        Command::Serve { policy, metrics } => daemon::serve(&policy, metrics.as_ref()),
+        Command::Request(request) => ask(request, &mut Tmem::open()?),
     }
 }
 
-/// The commands that need a Xen.
-fn ask(command: Command, tmem: &mut Tmem) -> Result<()> {
-    match command {
-        Command::Completions { .. } | Command::Manual { .. } => Ok(()),
-        Command::List(how) => list(tmem, &how),
-        Command::Top(how) => top(tmem, &how),
-        Command::Metrics => say(&metrics::text(&look(tmem)?)?),
-        Command::Freeze(target) => on_target(&target, |whom| tmem.freeze(whom)),
-        Command::Thaw(target) => on_target(&target, |whom| tmem.thaw(whom)),
-        Command::Destroy { target, yes } => {
+/// What is asked of Xen.
+fn ask(request: Request, tmem: &mut Tmem) -> Result<()> {
+    match request {
+        Request::List(how) => list(tmem, &how),
+        Request::Top(how) => top(tmem, &how),
+        Request::Metrics => say(&metrics::text(&look(tmem)?)?),
+        Request::Freeze(target) => on_target(&target, |whom| tmem.freeze(whom)),
+        Request::Thaw(target) => on_target(&target, |whom| tmem.thaw(whom)),
+        Request::Destroy { target, yes } => {
             ensure!(
                 yes,
                 "this destroys persistent pages, such as what a running guest has swapped out: \
@@ -99,18 +106,18 @@ fn ask(command: Command, tmem: &mut Tmem) -> Result<()> {
             );
             on_target(&target, |whom| tmem.destroy(whom))
         }
-        Command::Flush { size: Size(kib) } => say(&format!("{}\n", tmem.flush(kib)?)),
-        Command::Freeable => say(&format!("{}\n", tmem.freeable()?)),
-        Command::Set(change) => on(&change.domain, |id| settings::set(tmem, id, &change)),
-        Command::Auth {
+        Request::Flush { size: Size(kib) } => say(&format!("{}\n", tmem.flush(kib)?)),
+        Request::Freeable => say(&format!("{}\n", tmem.freeable()?)),
+        Request::Set(change) => on(&change.domain, |id| settings::set(tmem, id, &change)),
+        Request::Auth {
             domain,
             uuids,
             deny,
         } => on(&domain, |id| tmem.authorise(id, &uuids, !deny)),
-        Command::Save { domain, file, live } => {
+        Request::Save { domain, file, live } => {
             on(&domain, |id| saving::save(tmem, id, &file, live))
         }
-        Command::Restore { domain, file } => on(&domain, |id| saving::restore(tmem, id, &file)),
+        Request::Restore { domain, file } => on(&domain, |id| saving::restore(tmem, id, &file)),
     }
 }
 
@@ -156,17 +163,29 @@ fn top(tmem: &mut Tmem, how: &Top) -> Result<()> {
     Ok(())
 }
 
-/// What there is to see right now.
-fn look(tmem: &mut Tmem) -> Result<Statistics> {
-    let mut statistics = Statistics::read(&tmem.list(Whom::All)?)?;
-    statistics.freeable_mib = tmem.freeable()?;
-    // Without names a list is still of use.
-    if let Ok(mut store) = Xenstore::connect() {
-        for client in &mut statistics.clients {
-            client.name = store.name(client.domain);
+/// Explains a policy, if there is a Xen against its guests.
+fn check(file: &Path) -> Result<()> {
+    let policy = Policy::load(file)?;
+    say(&format!("{} is a valid policy.\n", file.display()))?;
+    let mut tmem = match Tmem::open() {
+        Ok(tmem) => tmem,
+        Err(error) => {
+            return say(&format!(
+                "It was not compared with running guests: {error}.\n"
+            ));
         }
-    }
-    Ok(statistics)
+    };
+    let mut names = Xenstore::connect().ok();
+    let guests: Vec<_> = (tmem.domains()?.into_iter())
+        .filter(Running::is_guest)
+        .map(|domain| Guest {
+            domain: domain.id,
+            uuid: domain.uuid,
+            name: names.as_mut().and_then(|names| names.name(domain.id)),
+            label: domain.label,
+        })
+        .collect();
+    say(&policy::check::text(&policy, &guests, tmem.memory()?.total))
 }
 
 /// Does something to a domain; an error names the domain.
@@ -191,10 +210,4 @@ fn say(text: &str) -> Result<()> {
     output.write_all(text.as_bytes())?;
     output.flush()?;
     Ok(())
-}
-
-fn manual(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder))
-        .with_context(|| folder.display().to_string())
 }

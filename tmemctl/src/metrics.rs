@@ -136,9 +136,9 @@ fn of_domains(families: &mut Families, clients: &[Client]) {
     );
     families.bytes(
         "domain_quota",
-        "Persistent memory of a domain that does not count towards its memory limit",
+        "Persistent memory of a domain that does not count towards its limit",
         (clients.iter())
-            .map(|client| (domain(client), client.quota_frames))
+            .filter_map(|client| Some((domain(client), client.quota_frames?)))
             .map(in_bytes),
     );
     families.gauge(
@@ -272,6 +272,8 @@ fn gauges(samples: impl IntoIterator<Item = Sample>) -> Family<Labels, Gauge<u64
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::statistics::tests::statistics;
 
@@ -280,6 +282,7 @@ mod tests {
         let mut statistics = statistics();
         statistics.freeable_mib = 2;
         statistics.clients[1].name = Some("web \"1\"".into());
+        statistics.clients[1].quota_frames = Some(1);
         let text = text(&statistics).unwrap();
         for line in [
             "# TYPE tmem_memory_bytes gauge",
@@ -292,6 +295,7 @@ mod tests {
             "tmem_domain_weight{domain=\"3\",name=\"web \\\"1\\\"\"} 100",
             "tmem_domain_frozen{domain=\"1\"} 1",
             "tmem_domain_cap_bytes{domain=\"3\",name=\"web \\\"1\\\"\"} 2097152",
+            "tmem_domain_quota_bytes{domain=\"3\",name=\"web \\\"1\\\"\"} 4096",
             "tmem_pool_hits_total{domain=\"3\",name=\"web \\\"1\\\"\",pool=\"1\",type=\"persistent\"} 40",
             "tmem_pool_pages{type=\"shared\",uuid=\"efcdab89-6745-2301-1000-000000000000\"} 4",
         ] {
@@ -302,6 +306,31 @@ mod tests {
             !text.contains("tmem_domain_cap_bytes{domain=\"1\""),
             "{text}"
         );
+    }
+
+    /// Words of a text that are names of metrics.
+    fn named(text: &str) -> BTreeSet<&str> {
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("tmem_"))
+            .collect()
+    }
+
+    #[test]
+    fn the_guide_names_each_metric_and_the_dashboard_no_other() {
+        let mut statistics = statistics();
+        statistics.clients[1].quota_frames = Some(1);
+        let text = text(&statistics).unwrap();
+        let samples: BTreeSet<_> = (text.lines())
+            .filter(|line| !line.starts_with('#'))
+            .flat_map(named)
+            .collect();
+        let guide = include_str!("../../docs/admin.md");
+        let unnamed: Vec<_> = samples.difference(&named(guide)).copied().collect();
+        assert_eq!(unnamed, [""; 0], "not in the guide");
+        let dashboard = include_str!("../grafana/tmem.json");
+        let unknown: Vec<_> = named(dashboard).difference(&samples).copied().collect();
+        assert_eq!(unknown, [""; 0], "in the dashboard only");
+        assert!(named(dashboard).len() > 8);
     }
 
     #[test]

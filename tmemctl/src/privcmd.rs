@@ -80,7 +80,9 @@ struct Hypercall {
 unsafe impl Ioctl for Hypercall {
     type Output = u32;
 
-    const IS_MUTATING: bool = false;
+    // The structure stays as it is, but Xen writes to what it names: without this the compiler takes memory after the call
+    // for what it was before.
+    const IS_MUTATING: bool = true;
 
     fn opcode(&self) -> Opcode {
         // The number includes the size, although the direction is "none".

@@ -12,19 +12,11 @@ const FRAME_KIB: u64 = 4;
 /// Makes the changes that are asked for.
 ///
 /// # Errors
-/// If there is no such domain.
+/// If there is no such domain, or Xen has no quotas.
 pub fn set(tmem: &mut Tmem, domain: u16, change: &Set) -> Result<(), Refused> {
     if change.weight.is_some() || change.compress.is_some() {
-        let mut info = known(tmem, domain)?;
-        if let Some(weight) = change.weight {
-            info.weight = weight.into();
-        }
-        if let Some(compress) = change.compress {
-            let mut flags = ClientFlags::from_bits_retain(info.flags.get());
-            flags.set(ClientFlags::COMPRESS, compress == Switch::On);
-            info.flags = flags.bits().into();
-        }
-        tmem.set_client_info(domain, info)?;
+        let compress = change.compress.map(|compress| compress == Switch::On);
+        set_sharing(tmem, domain, change.weight, compress)?;
     }
     if let Some(cap) = change.cap {
         let frames = match cap {
@@ -33,10 +25,34 @@ pub fn set(tmem: &mut Tmem, domain: u16, change: &Set) -> Result<(), Refused> {
         };
         tmem.set_cap(domain, frames)?;
     }
-    if let Some(Size(kib)) = change.quota {
-        tmem.set_quota(domain, u64::from(kib) / FRAME_KIB)?;
+    if let Some(Size(kib)) = change.quota
+        && !tmem.set_quota(domain, u64::from(kib) / FRAME_KIB)?
+    {
+        return Err(Refused::NoQuota);
     }
     Ok(())
+}
+
+/// Changes a domain's weight and whether its pages are compressed, where given.
+///
+/// # Errors
+/// If there is no such domain.
+pub fn set_sharing(
+    tmem: &mut Tmem,
+    domain: u16,
+    weight: Option<u32>,
+    compress: Option<bool>,
+) -> Result<(), Refused> {
+    let mut info = known(tmem, domain)?;
+    if let Some(weight) = weight {
+        info.weight = weight.into();
+    }
+    if let Some(compress) = compress {
+        let mut flags = ClientFlags::from_bits_retain(info.flags.get());
+        flags.set(ClientFlags::COMPRESS, compress);
+        info.flags = flags.bits().into();
+    }
+    tmem.set_client_info(domain, info)
 }
 
 /// A domain's settings, be it one that has not used tmem yet.

@@ -18,6 +18,7 @@ type Others = BTreeMap<String, Value>;
 
 /// All that one list says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Statistics {
     /// MiB that could be given back; not in the list itself.
     pub freeable_mib: u32,
@@ -29,6 +30,7 @@ pub struct Statistics {
 
 /// The whole store. What happened is counted since the host booted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Store {
     #[serde(rename(deserialize = "cl"))]
@@ -72,6 +74,7 @@ pub struct Store {
 
 /// A domain that uses tmem.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Client {
     #[serde(rename(deserialize = "CI"))]
@@ -84,9 +87,9 @@ pub struct Client {
     /// The limit on persistent memory, if one is set.
     #[serde(rename(deserialize = "ca"))]
     pub cap_frames: Option<u64>,
-    /// Persistent memory that does not count towards the domain's limit.
-    #[serde(rename(deserialize = "qu"))]
-    pub quota_frames: u64,
+    /// Persistent memory that does not count towards the domain's limit; `None` from a Xen that has no such quota.
+    #[serde(rename(deserialize = "qu"), default)]
+    pub quota_frames: Option<u64>,
     #[serde(rename(deserialize = "co"), deserialize_with = "flag")]
     pub compress: bool,
     #[serde(rename(deserialize = "fr"), deserialize_with = "flag")]
@@ -115,6 +118,7 @@ pub struct Client {
 
 /// A pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Pool {
     /// Whose it is; a shared pool has several users.
@@ -160,6 +164,7 @@ pub struct Pool {
 
 /// What pages a pool holds, and for whom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all(serialize = "lowercase"))]
 pub enum PoolKind {
     #[default]
@@ -324,6 +329,56 @@ Q=put:1\n";
             json["shared_pools"][0]["uuid"],
             "efcdab89-6745-2301-1000-000000000000"
         );
+    }
+
+    const SCHEMA: &str = "schema/list.json";
+
+    /// What `list --json` prints, as a JSON schema.
+    fn schema() -> Value {
+        let contract = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+        let schema = contract
+            .into_generator()
+            .into_root_schema_for::<Statistics>();
+        schema.to_value()
+    }
+
+    /// The schema is a promise to programs, and `UPDATE_SCHEMA=1 cargo test -p tmemctl` makes another: names may come, but
+    /// none may go or change.
+    #[test]
+    fn the_schema_that_is_installed_is_that_of_the_structures() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(SCHEMA);
+        let text = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(&file, &text).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text, "in {SCHEMA}");
+    }
+
+    #[test]
+    fn the_schema_names_exactly_what_is_printed() {
+        let schema = schema();
+        let mut statistics = statistics();
+        // They have no place in a schema, as they have no names.
+        statistics.store.others.clear();
+        let printed = serde_json::to_value(statistics).unwrap();
+        let properties = |name: &str| &schema["$defs"][name]["properties"];
+        let keys = |object: &Value| {
+            let object = object
+                .as_object()
+                .unwrap_or_else(|| panic!("{object} is no object"));
+            object
+                .keys()
+                .cloned()
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        for (named, printed) in [
+            (&schema["properties"], &printed),
+            (properties("Store"), &printed["store"]),
+            (properties("Client"), &printed["clients"][1]),
+            (properties("Pool"), &printed["clients"][1]["pools"][0]),
+        ] {
+            assert_eq!(keys(named), keys(printed));
+        }
     }
 
     /// The keys of a kind of line, in the table at the top of the file that writes them.

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use hypercall_abi::sysctl::{ALL_CLIENTS, SYSCTL, SysctlCommand, SysctlOp, UNION_OFFSET};
 use thiserror::Error;
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use crate::errno;
 use crate::privcmd::{Buffer, Privcmd};
@@ -122,14 +122,43 @@ impl Sysctl {
         self.raw(SYSCTL, self.version, &op)
     }
 
-    fn raw(&mut self, command: u32, version: u32, op: &SysctlOp) -> io::Result<u32> {
+    /// Asks Xen another of its commands; `operation` is its part of the union, and what it becomes. `buffer` is what that
+    /// names, if it names one.
+    ///
+    /// # Errors
+    /// Xen's, by its number.
+    pub fn ask_other<T: IntoBytes + FromBytes + Immutable>(
+        &mut self,
+        command: u32,
+        operation: &mut T,
+        _buffer: Option<&mut Buffer>,
+    ) -> io::Result<()> {
+        self.raw(command, self.version, operation)?;
+        let answer = &self.request[UNION_OFFSET..][..size_of::<T>()];
+        operation.as_mut_bytes().copy_from_slice(answer);
+        Ok(())
+    }
+
+    /// The way to other hypercalls.
+    pub fn privcmd(&self) -> &Privcmd {
+        &self.privcmd
+    }
+
+    fn raw(
+        &mut self,
+        command: u32,
+        version: u32,
+        operation: &(impl IntoBytes + Immutable),
+    ) -> io::Result<u32> {
         let request = &mut self.request[..SYSCTL_BYTES];
+        let bytes = operation.as_bytes();
         request.fill(0);
         request[..4].copy_from_slice(&command.to_le_bytes());
         request[4..8].copy_from_slice(&version.to_le_bytes());
-        request[UNION_OFFSET..][..size_of::<SysctlOp>()].copy_from_slice(op.as_bytes());
+        request[UNION_OFFSET..][..bytes.len()].copy_from_slice(bytes);
         let arguments = [self.request.address(), 0, 0, 0, 0];
-        // SAFETY: `request` is borrowed for the call, and so is the buffer that `op` names, if it names one: see `ask`.
+        // SAFETY: `request` is borrowed for the call, and so is the buffer that the operation names, if it names one: see
+        // `ask` and `ask_other`.
         unsafe { self.privcmd.hypercall(HYPERCALL, arguments) }
     }
 }

@@ -46,24 +46,11 @@ pub fn build() -> Result<Tools> {
         "Its source is in tmemctl/.",
     )?;
     let folder = places::build("tmemctl");
-    let completions = folder.join("completions");
-    fs::create_dir_all(&completions)?;
+    fs::create_dir_all(&folder)?;
     let program = folder.join("tmemctl");
     let built = home.join(TARGET).join("release");
     fs::copy(built.join("tmemctl"), &program)?;
-    output(
-        Command::new(&program)
-            .arg("manual")
-            .arg(folder.join("manual")),
-    )?;
-    for (shell, file) in [
-        ("bash", "tmemctl"),
-        ("zsh", "_tmemctl"),
-        ("fish", "tmemctl.fish"),
-    ] {
-        let script = output(Command::new(&program).args(["completions", shell]))?;
-        fs::write(completions.join(file), script)?;
-    }
+    output(Command::new(&program).arg("generate").arg(&folder))?;
     Ok(Tools {
         program,
         frame_type: built.join("examples/frame_type"),

@@ -197,7 +197,7 @@ pub fn show_on(host: &mut Host) {
 
 /// Those of a host's guests that do not come to their end by themselves: they have no sums.
 pub fn is_destroyed(guest: &str) -> bool {
-    let gone = ["crasher", "hoarder", "subject"];
+    let gone = ["crasher", "hoarder", "subject", "unruled"];
     hammers().iter().any(|hammer| hammer.name == guest) || gone.contains(&guest)
 }
 
@@ -241,6 +241,8 @@ fn guests() -> Vec<Guest> {
             "suite=matrix+data shared=1 balloon=16 pages=300",
         ),
         player("subject", Kind::Pv64, "keep"),
+        player("ruled", Kind::Pv64, "keep"),
+        player("unruled", Kind::Pv64, "keep"),
         player("filler", Kind::Pvh, "fill"),
         player("weight-1", Kind::Pv64, "compete"),
         player("weight-2", Kind::Pvh, "compete"),

@@ -71,6 +71,58 @@ expect "JSON is one object" sh -c 'tmemctl list --json | head -c 1 | grep -q {'
 expect "metrics are whole" sh -c 'tmemctl metrics | tail -n 1 | grep -q "# EOF"'
 xl destroy subject
 
+begin "a policy"
+mkdir -p /etc/xen
+# Puts a policy in the place of the last one, as editors do: a weight for one guest, and what the host keeps.
+policy() {
+    cat > /etc/xen/tmem.new << END
+[host]
+$2
+[defaults]
+allowed = false
+[[rule]]
+name = "rul*"
+allowed = true
+weight = $1
+cap = "8 MiB"
+END
+    mv /etc/xen/tmem.new /etc/xen/tmem.toml
+}
+# Waits until a command succeeds.
+soon() {
+    for try in $(seq 150); do
+        "$@" > /dev/null 2>&1 && return
+        sleep 0.2
+    done
+    "$@"
+}
+policy 7
+ifconfig lo 127.0.0.1
+tmemctl serve --metrics 127.0.0.1:9798 2> /tmp/daemon.log & daemon=$!
+start_paused ruled
+start_paused unruled
+expect "a guest has its weight before it runs" soon figure_is ruled ww 7
+expect "and its cap" soon figure_is ruled ca 2048
+expect "another is frozen" soon figure_is unruled fr 1
+expect "that is explained" sh -c 'tmemctl check | grep "(unruled) *allowed *no *defaults"'
+xl destroy unruled
+policy 9
+expect "a change of the file is applied" soon figure_is ruled ww 9
+xl unpause ruled
+wait_for ruled "host: ready"
+target=/local/domain/$(xl domid ruled)/memory/tmem-target
+policy 9 'reserve = "100 %"'
+expect "a host that is short asks for persistent memory" soon xenstore-read "$target"
+expect "metrics are served" sh -c 'wget -q -O - http://127.0.0.1:9798/metrics | grep "^# EOF"'
+kill $daemon
+wait $daemon
+expect "the daemon stops when told to" test $? = 0
+refused "and asks for nothing any more" "read" xenstore-read "$target"
+expect "settings stay" figure_is ruled ca 2048
+show daemon-log cat /tmp/daemon.log
+go ruled
+finish ruled
+
 begin "starting a guest in memory that tmem has filled"
 start filler
 wait_for filler "host: full"

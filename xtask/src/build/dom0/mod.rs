@@ -142,8 +142,10 @@ fn assemble(files: &mut Tree, recipe: &releases::Dom0) -> Result<()> {
         let path = format!("{tools}/{program}");
         files.add_program(&path, &path)?;
     }
-    // What scripts tell the store.
-    files.add_program("usr/bin/xenstore-write", "bin/xenstore-write")?;
+    // What scripts tell the store, and ask it.
+    for program in ["xenstore-read", "xenstore-write"] {
+        files.add_program(&format!("usr/bin/{program}"), &format!("bin/{program}"))?;
+    }
     files.add_libraries(LOADED_LATER.iter().map(ToString::to_string))?;
     kernel::add_modules(files)
 }
