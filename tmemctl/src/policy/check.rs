@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use comfy_table::CellAlignment::Left;
 
-use super::verdict::Decided;
-use super::{Guest, Policy, Verdict};
+use super::rules::{Guest, Policy};
+use super::verdict::{Decided, Verdict};
 use crate::table::{Columns, mib};
 
 /// What each guest gets and which rule decides it, on a host with so many frames.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Host, Policy, Rule};
+use super::rules::{Host, Policy, Rule};
 
 /// The file's tables.
 #[derive(Default, Deserialize)]

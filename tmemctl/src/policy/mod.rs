@@ -16,117 +16,13 @@
 //! ```
 //!
 //! Each setting is decided on its own: the first rule that matches the guest and has the setting decides; then the
-//! defaults; then what Xen does by itself. `file` reads the text, `verdict` applies it to a guest, and `check` explains.
+//! defaults; then what Xen does by itself. `rules` is what a file says, `file` reads it, `verdict` applies it to a guest, and `check` explains.
 
 mod amount;
 pub mod check;
 mod file;
+mod rules;
 mod verdict;
 
-use glob::Pattern;
-use serde::Deserialize;
-use uuid::Uuid;
-
-use amount::{Amount, Limit};
-pub use verdict::{Guest, Verdict};
-
-/// What the file says.
-#[derive(Clone, Debug, Default)]
-pub struct Policy {
-    pub host: Host,
-    pub defaults: Rule,
-    pub rules: Vec<Rule>,
-}
-
-/// What the host keeps for itself.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Host {
-    /// Memory that should be free, or used by nothing but ephemeral pages.
-    pub reserve: Option<Amount>,
-    /// Guests are asked to give persistent memory back as soon as less than this is free.
-    pub ask_below: Option<Amount>,
-    /// The most memory that all guests' persistent pages together should take.
-    pub persistent: Option<Amount>,
-}
-
-impl Host {
-    /// Its thresholds on a host with so many frames.
-    pub fn thresholds(&self, host: u64) -> Thresholds {
-        let frames = |amount: Option<Amount>| amount.map(|amount| amount.frames(host));
-        let reserve = frames(self.reserve).unwrap_or(0);
-        Thresholds {
-            reserve,
-            ask_below: frames(self.ask_below).unwrap_or(reserve / 4 * 3),
-            persistent: frames(self.persistent),
-        }
-    }
-
-    /// Whether the host's memory has to be watched.
-    pub fn has_limits(&self) -> bool {
-        self.reserve.is_some() || self.persistent.is_some()
-    }
-}
-
-/// [`Host`] in frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thresholds {
-    pub reserve: u64,
-    pub ask_below: u64,
-    pub persistent: Option<u64>,
-}
-
-/// Some guests, and what is decided for them. The defaults are a rule for all guests.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Rule {
-    /// The guest's name, with `*`, `?` and `[...]` as in a shell.
-    name: Option<Glob>,
-    uuid: Option<Uuid>,
-    /// The guest's security label under XSM, with the same wildcards.
-    label: Option<Glob>,
-
-    allowed: Option<bool>,
-    weight: Option<u32>,
-    compress: Option<bool>,
-    quota: Option<Amount>,
-    cap: Option<Limit>,
-    shared_pools: Option<Vec<Uuid>>,
-
-    /// Where it begins in the file, counted from 1.
-    #[serde(skip)]
-    pub line: usize,
-}
-
-impl Rule {
-    fn has_selector(&self) -> bool {
-        self.name.is_some() || self.uuid.is_some() || self.label.is_some()
-    }
-
-    /// Whether it is about that guest.
-    pub fn matches(&self, guest: &Guest) -> bool {
-        let fits = |pattern: &Option<Glob>, text: &Option<String>| match (pattern, text) {
-            (Some(pattern), Some(text)) => pattern.0.matches(text),
-            (Some(_), None) => false,
-            (None, _) => true,
-        };
-        fits(&self.name, &guest.name)
-            && fits(&self.label, &guest.label)
-            && self.uuid.is_none_or(|uuid| uuid == guest.uuid)
-    }
-}
-
-/// A pattern for names.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct Glob(Pattern);
-
-impl TryFrom<String> for Glob {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        Pattern::new(&text)
-            .map(Self)
-            .map_err(|error| format!("\"{text}\" is not a pattern: {}", error.msg))
-    }
-}
+pub use rules::{Guest, Host, Policy, Thresholds};
+pub use verdict::Verdict;

@@ -5,17 +5,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::{Policy, Rule};
-
-/// A guest, by all that a rule can name it by.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Guest {
-    pub domain: u16,
-    pub uuid: Uuid,
-    pub name: Option<String>,
-    /// Its security label, under XSM.
-    pub label: Option<String>,
-}
+use super::rules::{Guest, Policy, Rule};
 
 impl fmt::Display for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
