@@ -13,6 +13,7 @@
 #ifndef _LINUX_TMEM_H
 #define _LINUX_TMEM_H
 
+#include <linux/bits.h>
 #include <linux/build_bug.h>
 #include <linux/mm_types.h>
 #include <linux/types.h>
@@ -48,7 +49,7 @@
 #define TMEM_FEATURE_CARRIED	BIT(2)	/* save and migration carry the pages */
 #define TMEM_FEATURE_TARGET	BIT(3)	/* the host may ask for memory back */
 
-struct tmem_op {
+struct tmem_request {
 	u32 cmd;
 	s32 pool;
 	union {
@@ -65,7 +66,7 @@ struct tmem_op {
 		} gen;
 	} u;
 };
-static_assert(sizeof(struct tmem_op) == 56);
+static_assert(sizeof(struct tmem_request) == 56);
 
 /* The name of a page within its pool. */
 struct tmem_handle {
@@ -73,15 +74,15 @@ struct tmem_handle {
 	u32 index;
 };
 
-static inline long tmem_call(struct tmem_op *op)
+static inline long tmem_call(struct tmem_request *request)
 {
-	return _hypercall1(long, tmem_op, op);
+	return _hypercall1(long, tmem_op, request);
 }
 
 static inline long tmem_page_op(u32 cmd, s32 pool, const struct tmem_handle *handle,
 				struct page *page)
 {
-	struct tmem_op op = {
+	struct tmem_request request = {
 		.cmd = cmd,
 		.pool = pool,
 		.u.gen = {
@@ -91,7 +92,7 @@ static inline long tmem_page_op(u32 cmd, s32 pool, const struct tmem_handle *han
 		},
 	};
 
-	return tmem_call(&op);
+	return tmem_call(&request);
 }
 
 /*
@@ -132,23 +133,23 @@ static inline void tmem_flush_object(s32 pool, const struct tmem_handle *handle)
  */
 static inline long tmem_new_pool(u32 flags, const u64 uuid[2])
 {
-	struct tmem_op op = {
+	struct tmem_request request = {
 		.cmd = TMEM_NEW_POOL,
 		.u.creat.flags = flags,
 	};
 
 	if (uuid) {
-		op.u.creat.uuid[0] = uuid[0];
-		op.u.creat.uuid[1] = uuid[1];
+		request.u.creat.uuid[0] = uuid[0];
+		request.u.creat.uuid[1] = uuid[1];
 	}
-	return tmem_call(&op);
+	return tmem_call(&request);
 }
 
 static inline void tmem_destroy_pool(s32 pool)
 {
-	struct tmem_op op = { .cmd = TMEM_DESTROY_POOL, .pool = pool };
+	struct tmem_request request = { .cmd = TMEM_DESTROY_POOL, .pool = pool };
 
-	tmem_call(&op);
+	tmem_call(&request);
 }
 
 /*
@@ -157,8 +158,8 @@ static inline void tmem_destroy_pool(s32 pool)
  */
 static inline u32 tmem_features(void)
 {
-	struct tmem_op op = { .cmd = TMEM_QUERY };
-	long features = tmem_call(&op);
+	struct tmem_request request = { .cmd = TMEM_QUERY };
+	long features = tmem_call(&request);
 
 	return features < 0 ? 0 : features;
 }
