@@ -30,6 +30,10 @@
 #define TMEM_FLUSH_OBJECT	7
 #define TMEM_QUERY		16
 
+/* Errors of its own. */
+#define TMEM_EFROZEN		1000	/* the host lets the domain put nothing new */
+#define TMEM_EEMPTY		1001	/* the pool holds no page at all */
+
 /* Flags of a new pool. */
 #define TMEM_POOL_PERSISTENT	BIT(0)
 #define TMEM_POOL_SHARED	BIT(1)
