@@ -11,12 +11,14 @@
 #include <linux/file.h>
 #include <linux/version.h>
 
+#define TMEM_LINUX_SINCE(major, minor) (LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, 0))
+
 /* Until 6.3 a block device read or wrote a page at once by a function of its own. */
-#define TMEM_HAVE_RW_PAGE (LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0))
+#define TMEM_HAVE_RW_PAGE (!TMEM_LINUX_SINCE(6, 3))
 
 /* A block device that is held open for one user alone. */
 struct tmem_bdev {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#if TMEM_LINUX_SINCE(6, 9)
 	struct file *file;
 #endif
 	struct block_device *bdev;
@@ -25,7 +27,7 @@ struct tmem_bdev {
 /* Opens the block device at @path for reading and writing, for @holder alone. */
 static inline int tmem_bdev_open(struct tmem_bdev *to, const char *path, void *holder)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#if TMEM_LINUX_SINCE(6, 9)
 	struct file *file = bdev_file_open_by_path(path, BLK_OPEN_READ | BLK_OPEN_WRITE,
 						   holder, NULL);
 
@@ -49,7 +51,7 @@ static inline void tmem_bdev_close(struct tmem_bdev *from)
 {
 	if (!from->bdev)
 		return;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#if TMEM_LINUX_SINCE(6, 9)
 	fput(from->file);
 #else
 	blkdev_put(from->bdev, FMODE_READ | FMODE_WRITE | FMODE_EXCL);
@@ -63,7 +65,7 @@ static inline void tmem_bdev_close(struct tmem_bdev *from)
  */
 static inline struct gendisk *tmem_alloc_page_disk(bool synchronous)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#if TMEM_LINUX_SINCE(6, 9)
 	struct queue_limits limits = {
 		.logical_block_size = PAGE_SIZE,
 		.physical_block_size = PAGE_SIZE,
@@ -72,7 +74,7 @@ static inline struct gendisk *tmem_alloc_page_disk(bool synchronous)
 		.dma_alignment = PAGE_SIZE - 1,
 		.max_hw_discard_sectors = UINT_MAX,
 		.discard_granularity = PAGE_SIZE,
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+#if TMEM_LINUX_SINCE(6, 11)
 		.features = synchronous ? BLK_FEAT_SYNCHRONOUS : 0,
 #endif
 	};
@@ -90,7 +92,7 @@ static inline struct gendisk *tmem_alloc_page_disk(bool synchronous)
 	disk->queue->limits.discard_granularity = PAGE_SIZE;
 	blk_queue_flag_set(QUEUE_FLAG_NONROT, disk->queue);
 	blk_queue_flag_clear(QUEUE_FLAG_ADD_RANDOM, disk->queue);
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+#if TMEM_LINUX_SINCE(6, 3)
 	if (synchronous)
 		blk_queue_flag_set(QUEUE_FLAG_SYNCHRONOUS, disk->queue);
 #endif

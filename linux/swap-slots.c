@@ -28,7 +28,7 @@
 #define LOCKS		64
 
 struct slot_lock {
-	spinlock_t lock;
+	spinlock_t lock;	/* over the state of its groups' slots */
 } ____cacheline_aligned_in_smp;
 
 static struct {

@@ -70,6 +70,7 @@ struct tmem_request {
 		} gen;
 	} u;
 };
+
 static_assert(sizeof(struct tmem_request) == 56);
 
 /* The name of a page within its pool. */
