@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Transcendent memory: Xen's hypercall 38, as its public/tmem.h lays it down.
+ * Transcendent memory: Xen's hypercall 38, as Xen's public headers lay it down.
  *
  * A domain keeps pages in pools.  A page's name within a pool is its handle: an
  * object of 192 bits and an index.  Any put may be refused.  What was put into a
