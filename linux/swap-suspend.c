@@ -12,6 +12,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/blkdev.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
 #include <linux/pm.h>
@@ -22,9 +23,10 @@
 static const char * const mode_names[] = { "drain", "keep", "refuse" };
 
 static enum suspend_mode mode = SUSPEND_DRAIN;
-static bool have_disk;
+static struct block_device *behind;	/* NULL: there is none */
 static bool kept;	/* the pool, through this suspend */
 static struct platform_device *device;
+static struct device_link *link;
 
 static int mode_set(const char *text, const struct kernel_param *param)
 {
@@ -66,7 +68,7 @@ static int drain(void)
 	u64 held = swap_slots_held();
 	int err;
 
-	if (held && (mode == SUSPEND_REFUSE || !have_disk)) {
+	if (held && (mode == SUSPEND_REFUSE || !behind)) {
 		pr_err("%llu pages are in the pool: the domain is not suspended\n", held);
 		return -EBUSY;
 	}
@@ -129,16 +131,28 @@ static struct platform_driver swap_driver = {
 	},
 };
 
-int swap_suspend_init(bool has_disk)
+/* Has the disk behind suspended after this device, which writes to it until then. */
+static int link_to_disk(void)
+{
+	struct device *supplier = disk_to_dev(behind->bd_disk)->parent;
+
+	/* A disk made of other disks has none, and is not suspended itself. */
+	if (!supplier)
+		return 0;
+	link = device_link_add(&device->dev, supplier, DL_FLAG_STATELESS);
+	return link ? 0 : -ENODEV;
+}
+
+int swap_suspend_init(struct block_device *disk)
 {
 	int err;
 
-	have_disk = has_disk;
+	behind = disk;
 	if (mode == SUSPEND_KEEP && !are_carried()) {
 		pr_warn("the hypervisor does not carry pages: on_suspend=drain instead of keep\n");
 		mode = SUSPEND_DRAIN;
 	}
-	if (mode == SUSPEND_DRAIN && !has_disk) {
+	if (mode == SUSPEND_DRAIN && !behind) {
 		pr_warn("no backing disk: on_suspend=refuse instead of drain\n");
 		mode = SUSPEND_REFUSE;
 	}
@@ -146,14 +160,23 @@ int swap_suspend_init(bool has_disk)
 	if (err)
 		return err;
 	device = platform_device_register_simple(KBUILD_MODNAME, PLATFORM_DEVID_NONE, NULL, 0);
-	if (!IS_ERR(device))
+	if (IS_ERR(device)) {
+		err = PTR_ERR(device);
+		goto unregister_driver;
+	}
+	err = behind ? link_to_disk() : 0;
+	if (!err)
 		return 0;
+	platform_device_unregister(device);
+unregister_driver:
 	platform_driver_unregister(&swap_driver);
-	return PTR_ERR(device);
+	return err;
 }
 
 void swap_suspend_exit(void)
 {
+	if (link)
+		device_link_del(link);
 	platform_device_unregister(device);
 	platform_driver_unregister(&swap_driver);
 }

@@ -118,7 +118,7 @@ int swap_move_all(void);
 enum suspend_mode { SUSPEND_DRAIN, SUSPEND_KEEP, SUSPEND_REFUSE };
 
 enum suspend_mode swap_suspend_mode(void);
-int swap_suspend_init(bool has_disk);
+int swap_suspend_init(struct block_device *disk);
 void swap_suspend_exit(void);
 struct device *swap_device(void);
 

@@ -12,7 +12,9 @@ xenstore-write "$XENBUS_PATH/physical-device" "1:${disk#/dev/ram}" "$XENBUS_PATH
 chmod +x /host/block
 ln -s /host/xenstore-read /bin/xenstore-read
 
-asked=0
+# How often any guest was asked anything: in a file, as cases run in shells of their own.
+echo 0 > /tmp/asked
+
 guest_log() {
     cat "/var/log/xen/console/guest-$1.log" "/var/log/xen/console/guest-$1--incoming.log" 2> /dev/null
 }
@@ -36,15 +38,15 @@ find_console() {
 ask() {
     guest=$1
     shift
-    asked=$((asked + 1))
-    echo "echo; echo 'asked $asked'; $*; echo; echo \"answer $asked: \$?\"" |
-        sed 's/; echo; echo "answer/; rc=$?; echo; echo "answer/; s/\$?"$/$rc"/' > "$console"
-    if ! says "$guest" "^answer $asked: " 3000; then
+    asked=$(($(cat /tmp/asked) + 1))
+    echo $asked > /tmp/asked
+    echo "answer $asked '$*'" > "$console"
+    if ! says "$guest" "^answered $asked: " 3000; then
         echo "no answer to: $*"
         return 1
     fi
-    guest_log "$guest" | sed -n "/^asked $asked\$/,/^answer $asked: /p" | sed '1d;$d' | grep .
-    guest_log "$guest" | grep -q "^answer $asked: 0"
+    guest_log "$guest" | sed -n "/^asked $asked\$/,/^answered $asked: /p" | sed '1d;$d' | grep .
+    guest_log "$guest" | grep -q "^answered $asked: 0"
 }
 
 # The device's figures in the guest, by name.

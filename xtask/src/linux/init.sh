@@ -63,10 +63,20 @@ loaded() {
     grep -q 'load: 0' /run/load
 }
 
+# Does what dom0 asks, and tells it how that ended.
+answer() {
+    echo
+    echo "asked $1"
+    eval "$2" < /dev/null
+    status=$?
+    echo
+    echo "answered $1: $status"
+}
+
 insmod /lib/xen-blkfront.ko
 while ! test -b /dev/xvdb; do sleep 0.1; done
 echo "ready"
 while read -r line; do
-    eval "$line" < /dev/null
+    eval "$line"
 done
 poweroff -f
