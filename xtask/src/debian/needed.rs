@@ -29,6 +29,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("libelf-dev", "Xen's build"),
     ("m4", "Xen's security policy"),
     ("make", "Xen's build"),
+    ("mmdebstrap", "unpacks compilers for Linux guests' modules"),
     ("patch", "applies our patches to Xen"),
     ("python3", "Xen's build"),
     ("qemu-system-x86", "boots Xen"),

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::build::dom0;
-use crate::build::packages;
+use crate::build;
+use crate::build::dom0::archive;
+use crate::files::clear;
 use crate::linux::kernel::Built;
 use crate::machines::guest::Kind;
 use crate::places;
@@ -36,12 +37,17 @@ impl Guest {
     ///
     /// # Errors
     /// If one can't be written.
-    pub fn files(&self, kernel: &Built, tools: &Path) -> Result<Vec<(PathBuf, String)>> {
+    pub fn files(
+        &self,
+        kernel: &Built,
+        host: &build::Built,
+        loads: &Path,
+    ) -> Result<Vec<(PathBuf, String)>> {
         let name = &self.name;
         let home = places::build("linux").join("guests").join(name);
-        packages::clear(&home)?;
+        clear(&home)?;
         let ramdisk = home.join("files.cpio");
-        pack(kernel, tools, &home.join("tree"), &ramdisk)?;
+        pack(kernel, host, loads, &home.join("tree"), &ramdisk)?;
         let configuration = home.join("cfg");
         fs::write(&configuration, self.configuration(kernel.kernel.name))?;
         Ok(vec![
@@ -74,11 +80,11 @@ impl Guest {
 }
 
 /// Packs a guest's file system.
-fn pack(kernel: &Built, tools: &Path, tree: &Path, to: &Path) -> Result<()> {
+fn pack(kernel: &Built, host: &build::Built, loads: &Path, tree: &Path, to: &Path) -> Result<()> {
     for folder in ["bin", "dev", "lib", "proc", "sys", "tmp", "run"] {
         fs::create_dir_all(tree.join(folder))?;
     }
-    let busybox = places::build("dom0/unpacked/bin/busybox");
+    let busybox = host.dom0.unpacked.join("bin/busybox");
     fs::copy(&busybox, tree.join("bin/busybox")).context("dom0's packages have no busybox")?;
     symlink("busybox", tree.join("bin/sh"))?;
     fs::write(tree.join("init"), INIT)?;
@@ -90,7 +96,7 @@ fn pack(kernel: &Built, tools: &Path, tree: &Path, to: &Path) -> Result<()> {
         fs::copy(kernel.ours.join(module), tree.join("lib").join(module))
             .with_context(|| format!("linux/ builds no {module}"))?;
     }
-    fs::copy(tools.join("swap-load"), tree.join("bin/swap-load"))
+    fs::copy(loads.join("swap-load"), tree.join("bin/swap-load"))
         .context("tests/linux builds no swap-load")?;
-    dom0::archive(tree, to)
+    archive(tree, to)
 }

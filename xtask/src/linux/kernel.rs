@@ -8,9 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use crate::build::packages;
+use crate::build::dom0::kernel;
+use crate::debian::suite::{KEYRING, mirrors};
+use crate::files::clear;
 use crate::places;
 use crate::stamp::Inputs;
 use crate::step::{self, output};
@@ -60,9 +62,6 @@ for package in "$1"/var/cache/apt/archives/linux-*.deb; do dpkg -x "$package" "$
 rm -rf "$1"/kernel/usr/share "$1"/kernel/*/modules/*/kernel/drivers/gpu
 "#;
 
-/// Where Debian's packages are signed by.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-
 /// A kernel, and the modules of this project for it.
 pub struct Built {
     pub kernel: Kernel,
@@ -92,7 +91,7 @@ pub fn build(kernel: Kernel) -> Result<Built> {
         modules,
     };
     if !built.image.exists() {
-        unpack_image(&find_image(&tree, &built.modules)?, &built.image)?;
+        kernel::unpack_image(&find_image(&tree, &built.modules)?, &built.image)?;
     }
     compile(kernel, &tree)?;
     Ok(built)
@@ -104,74 +103,12 @@ impl Built {
     /// # Errors
     /// If the kernel has no such module.
     pub fn copy_module(&self, module: &str, to: &Path) -> Result<()> {
-        copy_module(&self.modules, module, to)
+        let name = Path::new(module)
+            .file_name()
+            .context("a module has a name")?;
+        let to = to.join(name).with_extension("ko");
+        kernel::copy_module(&self.modules.join("kernel"), module, &to)
     }
-}
-
-/// Copies a module from under `/lib/modules/VERSION`, unpacked: busybox loads no others.
-///
-/// # Errors
-/// If there is no such module.
-pub fn copy_module(modules: &Path, module: &str, to: &Path) -> Result<()> {
-    let plain = modules.join("kernel").join(format!("{module}.ko"));
-    let packed = plain.with_extension("ko.xz");
-    let to = to.join(plain.file_name().context("a module has a name")?);
-    let bytes = if plain.exists() {
-        fs::read(&plain)?
-    } else {
-        ensure!(packed.exists(), "the kernel has no module {module}");
-        decompress(&fs::read(packed)?, &to)?
-    };
-    fs::write(&to, bytes).with_context(|| format!("can't write {}", to.display()))
-}
-
-/// Takes the ELF image out of a compressed kernel: Xen starts it two seconds faster.
-fn unpack_image(compressed: &Path, to: &Path) -> Result<()> {
-    let image = fs::read(compressed)?;
-    let number = |at: usize| -> Result<usize> {
-        let bytes = image.get(at..at + 4).context("the kernel is cut short")?;
-        Ok(u32::from_le_bytes(bytes.try_into()?) as usize)
-    };
-    // Linux' boot protocol: setup sectors at 0x1f1, the payload's place and length at 0x248. The last four bytes are the
-    // length of what is packed.
-    let begin = (usize::from(image[0x1f1]) + 1) * 512 + number(0x248)?;
-    let payload = image
-        .get(begin..begin + number(0x24c)? - 4)
-        .context("the kernel's payload is cut short")?;
-    let unpacked = decompress(payload, to)?;
-    ensure!(
-        unpacked.starts_with(b"\x7fELF"),
-        "{} holds no ELF image",
-        compressed.display()
-    );
-    fs::write(to, unpacked)?;
-    Ok(())
-}
-
-/// How kernels and modules are packed: the first bytes, and the program that unpacks them.
-const PACKERS: &[(&[u8], &str)] = &[(b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")];
-
-/// Unpacks bytes by the program for them, with a file beside `near` on the way.
-fn decompress(bytes: &[u8], near: &Path) -> Result<Vec<u8>> {
-    let (_, program) = PACKERS
-        .iter()
-        .find(|(magic, _)| bytes.starts_with(magic))
-        .context("it is packed neither by xz nor by zstd")?;
-    let packed = near.with_extension("packed");
-    fs::write(&packed, bytes)?;
-    let done = Command::new(program)
-        .args(["-d", "-c"])
-        .stdin(fs::File::open(&packed)?)
-        .output()
-        .with_context(|| format!("can't run {program}"))?;
-    fs::remove_file(packed)?;
-    // Of what comes after the kernel's payload, which is padded, they complain.
-    ensure!(
-        !done.stdout.is_empty(),
-        "{program} can't unpack it: {}",
-        String::from_utf8_lossy(&done.stderr).trim()
-    );
-    Ok(done.stdout)
 }
 
 /// Makes the small Debian, or takes what is there. Its kernel stays the one of the day it was made, as its headers do.
@@ -227,38 +164,16 @@ fn make_tree(kernel: Kernel, tree: &Path) -> Result<()> {
 /// The lines that apt takes: the mirrors that this machine takes its own release from.
 fn sources(kernel: Kernel) -> Result<Vec<String>> {
     let suite = kernel.suite;
-    let [debian, security] = mirrors()?;
-    let mut suites = vec![
-        (&debian, suite.to_owned()),
-        (&security, format!("{suite}-security")),
-    ];
+    let (archive, security) = mirrors()?;
+    let mut suites = vec![(archive.clone(), suite.to_owned())];
+    suites.extend(security.map(|mirror| (mirror, format!("{suite}-security"))));
     if kernel.backport {
-        suites.push((&debian, format!("{suite}-backports")));
+        suites.push((archive, format!("{suite}-backports")));
     }
     Ok(suites
         .into_iter()
         .map(|(mirror, suite)| format!("deb [signed-by={KEYRING}] {mirror} {suite} main"))
         .collect())
-}
-
-/// Where this machine takes Debian's packages from, and its security updates.
-fn mirrors() -> Result<[String; 2]> {
-    let known = output(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        "$(LABEL)|$(COMPONENT)|$(REPO_URI)",
-        "Created-By: Packages",
-    ]))?;
-    let mirror = |label: &str| {
-        known
-            .lines()
-            .find_map(|line| line.strip_prefix(label)?.strip_prefix("|main|"))
-            .map(str::to_owned)
-            .with_context(|| {
-                format!("apt takes no packages from the archive {label} on this machine")
-            })
-    };
-    Ok([mirror("Debian")?, mirror("Debian-Security")?])
 }
 
 /// Compiles `linux/` in the tree; a warning is an error.
@@ -275,7 +190,7 @@ fn compile(kernel: Kernel, tree: &Path) -> Result<()> {
         step::reuse(&what);
         return Ok(());
     }
-    packages::clear(&modules)?;
+    clear(&modules)?;
     for file in fs::read_dir(&source)? {
         let file = file?;
         if file.file_type()?.is_file() {
@@ -346,18 +261,6 @@ pub fn build_loads() -> Result<PathBuf> {
         "Their source is in tests/linux/.",
     )?;
     Ok(home.join(TARGET).join("release"))
-}
-
-/// The modules of dom0's kernel.
-///
-/// # Errors
-/// If dom0 is not built.
-pub fn dom0_modules() -> Result<PathBuf> {
-    let unpacked = places::build("dom0/unpacked");
-    only_entry(&[
-        unpacked.join("lib/modules"),
-        unpacked.join("usr/lib/modules"),
-    ])
 }
 
 /// Whether checkpatch, Linux's own judge of style, has nothing to say of `linux/`.

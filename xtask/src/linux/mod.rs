@@ -7,9 +7,12 @@ pub mod swap;
 
 use anyhow::{Result, ensure};
 
-use crate::build::dom0::Host;
+use crate::build;
 use crate::linux::kernel::{Built, KERNELS, Kernel};
 use crate::machines::guest::Kind;
+use crate::machines::pool;
+use crate::machines::tally::Tally;
+use crate::releases::Choice;
 
 /// Which guests, and how much they do.
 #[derive(clap::Args)]
@@ -25,7 +28,9 @@ pub struct Options {
     guest: Option<String>,
     /// Build the modules, and boot nothing
     #[arg(long)]
-    pub build_only: bool,
+    build_only: bool,
+    #[command(flatten)]
+    choice: Choice,
 }
 
 /// The modules, for the kernels that are asked for.
@@ -33,7 +38,12 @@ pub struct Options {
 /// # Errors
 /// If a kernel can't be had, or a module does not build.
 pub fn build(options: &Options) -> Result<Vec<Built>> {
-    let asked = |kernel: &Kernel| options.kernel.as_ref().is_none_or(|name| name == kernel.name);
+    let asked = |kernel: &Kernel| {
+        options
+            .kernel
+            .as_ref()
+            .is_none_or(|name| name == kernel.name)
+    };
     let kernels: Vec<_> = KERNELS.into_iter().filter(asked).collect();
     ensure!(
         !kernels.is_empty(),
@@ -43,21 +53,35 @@ pub fn build(options: &Options) -> Result<Vec<Built>> {
     kernels.into_iter().map(kernel::build).collect()
 }
 
-/// A host for each kernel, with its guests.
+/// Builds the modules and what they are tried on, and tries them; whether all passed.
 ///
 /// # Errors
-/// As [`build`]'s.
-pub fn hosts(options: &Options) -> Result<Vec<Host<'static>>> {
+/// If something does not build.
+pub fn run(options: &Options) -> Result<bool> {
+    if options.build_only {
+        return build(options).map(|_| true);
+    }
+    let host = build::everything(&options.choice)?;
+    Ok(check(&host, options)?.sum())
+}
+
+/// Tries the modules on guests of a host that is built.
+///
+/// # Errors
+/// If a module does not build.
+pub fn check(host: &build::Built, options: &Options) -> Result<Tally> {
     let asked = |(kind, vcpus): &(Kind, u32)| {
         let name = format!("{}-{vcpus}", kind.xl_type());
         options.guest.as_ref().is_none_or(|guest| *guest == name)
     };
     let guests: Vec<_> = GUESTS.into_iter().filter(asked).collect();
     let loads = kernel::build_loads()?;
-    build(options)?
-        .iter()
-        .map(|kernel| swap::host(kernel, &loads, &guests, options.pages))
-        .collect()
+    let mut tally = Tally::default();
+    for kernel in build(options)? {
+        let machine = swap::host(&kernel, host, &loads, &guests, options.pages)?;
+        tally.add(pool::run_host(&machine, host));
+    }
+    Ok(tally)
 }
 
 /// How Xen runs them, and their vCPUs.

@@ -2,16 +2,20 @@
 //! Hosts whose Linux guests swap into tmem.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::build::dom0::{Host, Hypervisor};
+use crate::build::dom0::kernel;
+use crate::build::{self, Hypervisor};
 use crate::linux::guest::Guest;
-use crate::linux::kernel::{self, Built};
+use crate::linux::kernel::Built;
 use crate::machines::guest::Kind;
+use crate::machines::host::Host;
 use crate::machines::qemu::Hardware;
+use crate::places;
 
 const HOST: &str = include_str!("host.sh");
 const CASES: &str = include_str!("swap.sh");
@@ -22,22 +26,13 @@ const CASES: &str = include_str!("swap.sh");
 /// If a file for it can't be written.
 pub fn host(
     kernel: &Built,
+    host: &build::Built,
     loads: &Path,
     guests: &[(Kind, u32)],
     pages: u64,
 ) -> Result<Host<'static>> {
     let mut script = format!("{HOST}\n{CASES}\n");
-    let tools = crate::places::build("dom0/unpacked/usr/bin/xenstore-read");
-    let mut files = vec![(tools, "host/xenstore-read".to_owned())];
-    let dom0 = kernel::dom0_modules()?;
-    let modules = crate::places::build("linux/dom0");
-    std::fs::create_dir_all(&modules)?;
-    for module in ["brd", "xen-blkback/xen-blkback"] {
-        kernel::copy_module(&dom0, &format!("drivers/block/{module}"), &modules)?;
-    }
-    for module in ["brd.ko", "xen-blkback.ko"] {
-        files.push((modules.join(module), format!("host/{module}")));
-    }
+    let mut files = dom0_files(host)?;
     for (disk, &(kind, vcpus)) in (0..).zip(guests) {
         let guest = Guest {
             name: format!("{}-{}-{vcpus}", kernel.kernel.name, kind.xl_type()),
@@ -46,7 +41,7 @@ pub fn host(
             memory: 256,
             disk,
         };
-        files.extend(guest.files(kernel, loads)?);
+        files.extend(guest.files(kernel, host, loads)?);
         // Writing to a string does not fail.
         let _ = writeln!(script, "swap_cases {} {vcpus} {pages}", guest.name);
     }
@@ -62,4 +57,29 @@ pub fn host(
         script,
         limit: Duration::from_mins(20 * guests.len() as u64),
     })
+}
+
+/// What dom0 serves disks with.
+fn dom0_files(host: &build::Built) -> Result<Vec<(PathBuf, String)>> {
+    let unpacked = &host.dom0.unpacked;
+    let kernels = fs::read_dir(unpacked.join("lib/modules"))?
+        .next()
+        .context("dom0's kernel has no modules")??
+        .path();
+    let home = places::build("linux/dom0").join(host.name());
+    fs::create_dir_all(&home)?;
+    let mut files = vec![(
+        unpacked.join("usr/bin/xenstore-read"),
+        "bin/xenstore-read".to_owned(),
+    )];
+    for module in ["brd", "xen-blkback/xen-blkback"] {
+        let name = Path::new(module)
+            .file_name()
+            .context("a module has a name")?;
+        let to = home.join(name).with_extension("ko");
+        kernel::copy_module(&kernels.join("kernel/drivers/block"), module, &to)?;
+        let place = Path::new("host").join(name).with_extension("ko");
+        files.push((to, place.to_string_lossy().into_owned()));
+    }
+    Ok(files)
 }

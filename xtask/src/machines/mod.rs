@@ -4,10 +4,10 @@
 mod alone;
 mod filled;
 pub mod guest;
-mod host;
+pub mod host;
 mod hostile;
 pub mod pool;
-mod qemu;
+pub mod qemu;
 pub mod run;
 mod steered;
 pub mod tally;
