@@ -15,7 +15,7 @@ use crate::debian::suite::{KEYRING, mirrors};
 use crate::files::clear;
 use crate::places;
 use crate::stamp::Inputs;
-use crate::step::{self, output};
+use crate::step;
 
 /// A kernel as users have it.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -261,24 +261,4 @@ pub fn build_loads() -> Result<PathBuf> {
         "Their source is in tests/linux/.",
     )?;
     Ok(home.join(TARGET).join("release"))
-}
-
-/// Whether checkpatch, Linux's own judge of style, has nothing to say of `linux/`.
-///
-/// # Errors
-/// What it says.
-pub fn check_style(checkpatch: &Path) -> Result<()> {
-    let mut check = Command::new("perl");
-    check
-        .current_dir(places::root().join("linux"))
-        .arg(checkpatch)
-        .args(["--strict", "--no-tree", "--terse", "--show-types", "--file"]);
-    for file in fs::read_dir(places::root().join("linux"))? {
-        let name = file?.file_name();
-        let text = name.to_string_lossy();
-        if text.ends_with(".c") || text.ends_with(".h") {
-            check.arg(name);
-        }
-    }
-    output(&mut check).map(|_| ())
 }

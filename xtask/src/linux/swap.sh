@@ -20,6 +20,7 @@ swap_cases() {
     expect "none is left when the load is gone" ask "$guest" 'test $(cat $tmem/held) -lt 2000'
     expect "the host holds what the guest says" as_told "$guest"
 
+    ask "$guest" "free; cat \$tmem/*"
     begin "$guest: refusals"
     was=$(figure_of "$guest" refused)
     read_was=$(figure_of "$guest" disk_reads)
@@ -50,6 +51,10 @@ swap_cases() {
     expect "its pages went to the disk" more "$guest" moved "$was"
     expect "there is a pool again" ask "$guest" 'test $(cat $tmem/pool) -ge 0'
     was=$(figure_of "$guest" puts)
+    for try in 1 2 3 4 5; do
+    ask "$guest" "cat \$tmem/*; cat /proc/[0-9]*/stat | grep swap-load; dmesg | tail -n 30; cat /proc/interrupts"
+    sleep 5
+    done
     expect "all pages are as they were" ask "$guest" loaded
     expect "some went to the new pool" more "$guest" puts "$was"
     expect "none is lost" ask "$guest" 'test $(cat $tmem/lost) = 0'
