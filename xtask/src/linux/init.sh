@@ -43,6 +43,11 @@ shrink() {
     return 1
 }
 
+# Memory that programs could have without swap.
+free_mib() {
+    awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo
+}
+
 # Runs a program where it may be swapped, and says how it ends.
 load() {
     sh -c 'echo $$ > /sys/fs/cgroup/load/cgroup.procs; exec swap-load "$@"' load "$@"

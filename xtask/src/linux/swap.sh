@@ -5,22 +5,24 @@
 # swap_cases GUEST VCPUS PAGES: each case checks at least so many pages.
 swap_cases() {
     guest=$1 cpus=$2 pages=$3
-    load="--mib 96 --threads $cpus --pages $pages"
+    load="--mib 48 --threads $cpus --pages $pages"
 
     begin "$guest: swap"
     boot "$guest" || return
     refused "no backing disk is an error" "no backing disk" \
         ask "$guest" "swap_on || ! dmesg | tail -n 1"
     expect "a disk behind it" ask "$guest" swap_on backing=/dev/xvdb
-    expect "little memory" ask "$guest" shrink 88
-    expect "$pages pages are as they were" ask "$guest" "load $load"
+    expect "the rest of its memory is for tmem" ask "$guest" shrink 96
+    expect "$pages pages are as they were" \
+        ask "$guest" "load --mib \$((\$(free_mib) + 16)) --threads $cpus --pages $pages"
     expect "they went to the pool" more "$guest" puts 1000
     expect "they came from there" more "$guest" gets 1000
     expect "none is lost" ask "$guest" 'test $(cat $tmem/lost) = 0'
     expect "none is left when the load is gone" ask "$guest" 'test $(cat $tmem/held) -lt 2000'
     expect "the host holds what the guest says" as_told "$guest"
 
-    ask "$guest" "free; cat \$tmem/*"
+    # From here on the load has half the memory that it uses, whatever the kernel leaves.
+    expect "the load has little memory" ask "$guest" "echo 24M > /sys/fs/cgroup/load/memory.max"
     begin "$guest: refusals"
     was=$(figure_of "$guest" refused)
     read_was=$(figure_of "$guest" disk_reads)
@@ -51,10 +53,6 @@ swap_cases() {
     expect "its pages went to the disk" more "$guest" moved "$was"
     expect "there is a pool again" ask "$guest" 'test $(cat $tmem/pool) -ge 0'
     was=$(figure_of "$guest" puts)
-    for try in 1 2 3 4 5; do
-    ask "$guest" "cat \$tmem/*; cat /proc/[0-9]*/stat | grep swap-load; dmesg | tail -n 30; cat /proc/interrupts"
-    sleep 5
-    done
     expect "all pages are as they were" ask "$guest" loaded
     expect "some went to the new pool" more "$guest" puts "$was"
     expect "none is lost" ask "$guest" 'test $(cat $tmem/lost) = 0'
@@ -92,7 +90,7 @@ swap_cases() {
 
     begin "$guest: its pool is destroyed"
     expect "the disk behind it again" ask "$guest" swap_on backing=/dev/xvdb
-    expect "little memory" ask "$guest" shrink 88
+    expect "the rest of its memory is for tmem" ask "$guest" shrink 96
     ask "$guest" "begin_load --seed 7 $load"
     sleep 3
     expect "the administrator destroys all" tmemctl destroy "$guest" --yes
@@ -108,9 +106,9 @@ swap_cases() {
 
     begin "$guest: no disk behind it"
     expect "it is asked for" ask "$guest" swap_on unbacked=1 size_mb=128
-    expect "little memory" ask "$guest" shrink 88
+    expect "the rest of its memory is for tmem" ask "$guest" shrink 96
     tmemctl freeze "$guest"
-    ask "$guest" "begin_load --seed 9 --mib 128 --pages $pages"
+    ask "$guest" "begin_load --seed 9 $load"
     sleep 10
     was=$(figure_of "$guest" refused)
     sleep 5
