@@ -79,7 +79,10 @@ fn stated(line: &str) -> Option<&str> {
 }
 
 fn expected(path: &Path) -> &'static str {
-    if path.starts_with("c-glue") || path.starts_with("xen-patches") {
+    if ["c-glue", "linux", "xen-patches"]
+        .iter()
+        .any(|folder| path.starts_with(folder))
+    {
         "GPL-2.0-only"
     } else {
         "MIT OR Apache-2.0"

@@ -76,13 +76,13 @@ pub fn run(options: &Options) -> Result<bool> {
             options
                 .guest
                 .as_ref()
-                .is_none_or(|name| *name == name_of(run))
+                .is_none_or(|name| *name == name_of(*run))
         })
         .collect();
     ensure!(
         !runs.is_empty(),
         "there is no such guest; there are: {}",
-        RUNS.map(|run| name_of(&run)).join(", ")
+        RUNS.map(|run| name_of(run)).join(", ")
     );
     if options.build_only {
         return kernels
@@ -121,6 +121,6 @@ fn try_on(kernel: Kernel, runs: &[Run], pages: u64, host: &build::Built) -> Tall
     tally
 }
 
-fn name_of((kind, vcpus): &Run) -> String {
+fn name_of((kind, vcpus): Run) -> String {
     format!("{}-{vcpus}", kind.xl_type())
 }

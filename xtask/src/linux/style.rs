@@ -62,7 +62,7 @@ fn checkpatch() -> Result<PathBuf> {
     let suite = Suite::open(SUITE)?;
     let source = suite.stands_for("linux-source")?;
     let unpacked = places::build("linux/source");
-    suite.unpack(&[source.clone()], &unpacked)?;
+    suite.unpack(std::slice::from_ref(&source), &unpacked)?;
     clear(&home)?;
     let step = step::Step::begin("take checkpatch.pl out of Linux's source");
     output(

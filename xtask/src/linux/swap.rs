@@ -47,10 +47,10 @@ pub fn host(
     }
     Ok(Host {
         name: kernel.kernel.host,
-        memory: 1280,
+        memory: 1536,
         cpus: 2,
         hardware: Hardware::Plain,
-        options: "tmem=1 dom0_mem=768M,max:768M",
+        options: "tmem=1 dom0_mem=1024M,max:1024M",
         hypervisor: Hypervisor::Tmem,
         guests: Vec::new(),
         files,
