@@ -92,10 +92,11 @@ fn pack(kernel: &Built, host: &build::Built, loads: &Path, tree: &Path, to: &Pat
     for module in MODULES {
         kernel.copy_module(module, &tree.join("lib"))?;
     }
-    for module in ["xen-tmem-swap.ko"] {
-        fs::copy(kernel.ours.join(module), tree.join("lib").join(module))
-            .with_context(|| format!("linux/ builds no {module}"))?;
-    }
+    fs::copy(
+        kernel.ours.join("xen-tmem-swap.ko"),
+        tree.join("lib/xen-tmem-swap.ko"),
+    )
+    .context("linux/ builds no xen-tmem-swap.ko")?;
     fs::copy(loads.join("swap-load"), tree.join("bin/swap-load"))
         .context("tests/linux builds no swap-load")?;
     archive(tree, to)

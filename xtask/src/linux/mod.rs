@@ -82,7 +82,7 @@ pub fn run(options: &Options) -> Result<bool> {
     ensure!(
         !runs.is_empty(),
         "there is no such guest; there are: {}",
-        RUNS.map(|run| name_of(run)).join(", ")
+        RUNS.map(name_of).join(", ")
     );
     if options.build_only {
         return kernels

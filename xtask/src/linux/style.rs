@@ -25,7 +25,7 @@ pub fn check() -> Result<()> {
     let home = places::root().join("linux");
     let mut files: Vec<_> = fs::read_dir(&home)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".c") || name.ends_with(".h"))
+        .filter(|name| matches!(name.rsplit_once('.'), Some((_, "c" | "h"))))
         .collect();
     files.sort();
     let said = Command::new("perl")
