@@ -14,7 +14,7 @@ swap_cases() {
     expect "a disk behind it" ask "$guest" swap_on backing=/dev/xvdb
     expect "the rest of its memory is for tmem" ask "$guest" shrink 96
     expect "$pages pages are as they were" \
-        ask "$guest" "load --mib \$((\$(free_mib) + 16)) --threads $cpus --pages $pages"
+        ask "$guest" "load --mib \$((\$(free_mib) + 16)) --threads $cpus --pages $((pages * 2))"
     expect "they went to the pool" more "$guest" puts 1000
     expect "they came from there" more "$guest" gets 1000
     expect "none is lost" ask "$guest" 'test $(cat $tmem/lost) = 0'

@@ -23,7 +23,7 @@ struct Arguments {
     /// How much memory to use, in MiB
     #[arg(long)]
     mib: usize,
-    /// How many pages to check at least
+    /// How many pages to check at least; all are checked once in the end
     #[arg(long)]
     pages: u64,
     /// How many threads, each with memory of its own
@@ -85,12 +85,12 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Writes all pages, checks and rewrites at least `wanted` in any order, and checks all at the end.
+    /// Writes all pages, checks and rewrites some in any order, and checks all at the end: at least `wanted` checks.
     fn run(mut self, wanted: u64, until: Option<&Path>) {
         for at in 0..self.pages.len() {
             self.write(at);
         }
-        let mut checked = 0;
+        let mut checked = self.pages.len() as u64;
         while checked < wanted || until.is_some_and(|file| !file.exists()) {
             // A few neighbours at a time, as programs do.
             let run = 1 + self.next() as usize % 16;
