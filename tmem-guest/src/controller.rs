@@ -22,7 +22,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::kib::Kib;
 
@@ -99,7 +99,7 @@ pub struct Reading {
 }
 
 /// What the controller is doing, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Giving memory up, step by step.
@@ -178,6 +178,15 @@ impl Controller {
     pub fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;
         self.target = self.target.clamp(bounds.floor, bounds.ceiling);
+    }
+
+    /// Goes on from a target that somebody else set, after a pause.
+    ///
+    /// The kernel's balloon driver does so whenever the toolstack writes its own.
+    pub fn adopt(&mut self, target: Kib, at: Duration) {
+        self.target = target.clamp(self.bounds.floor, self.bounds.ceiling);
+        self.hold_until = at + self.tuning.hold;
+        self.phase = Phase::Holding;
     }
 
     /// Takes a reading, when it is due or when there is an alarm.

@@ -2,10 +2,16 @@
 //! Amounts of memory.
 
 use std::fmt;
+use std::fs;
 use std::ops::{Add, Div, Mul};
+use std::path::Path;
 use std::str::FromStr;
 
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+
+/// KiB of a page.
+const PAGE: u64 = 4;
 
 /// An amount of memory in KiB, the unit of the balloon and of the toolstack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,6 +30,27 @@ impl Kib {
     /// That many bytes, less a part of a KiB.
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(bytes / 1024)
+    }
+
+    /// That many pages.
+    pub const fn from_pages(pages: u64) -> Self {
+        Self(pages.saturating_mul(PAGE))
+    }
+
+    /// How many whole pages it is.
+    pub const fn pages(self) -> u64 {
+        self.0 / PAGE
+    }
+
+    /// The number of KiB that a file of the kernel's holds.
+    ///
+    /// # Errors
+    /// If there is no such file, or it holds something else.
+    pub fn read(file: &Path) -> Result<Self> {
+        fs::read_to_string(file)
+            .map_err(anyhow::Error::from)
+            .and_then(|text| Ok(text.parse()?))
+            .with_context(|| format!("cannot read a number of KiB from {}", file.display()))
     }
 
     /// What is left without `other`, if anything is.
@@ -93,6 +120,7 @@ mod tests {
         assert_eq!(Kib(1).less(Kib(2)), Kib::ZERO);
         assert_eq!(Kib(u64::MAX) + Kib(1), Kib(u64::MAX));
         assert_eq!(Kib(1000).share(0.25), Kib(250));
+        assert_eq!(Kib::from_pages(Kib(27).pages()), Kib(24));
         assert_eq!(" 12\n".parse(), Ok(Kib(12)));
     }
 }
