@@ -21,7 +21,7 @@ pub const FILE: &str = "/etc/tmem-guest.toml";
 #[serde(default, deny_unknown_fields)]
 pub struct Configuration {
     floor_mib: u64,
-    burst_percent: f64,
+    unswapped_percent: f64,
     pressure_percent: f64,
     interval_seconds: f64,
     step_percent: f64,
@@ -32,7 +32,7 @@ impl Default for Configuration {
     fn default() -> Self {
         Self {
             floor_mib: 128,
-            burst_percent: 20.0,
+            unswapped_percent: 0.0,
             pressure_percent: 1.0,
             interval_seconds: 6.0,
             step_percent: 0.5,
@@ -57,7 +57,7 @@ impl Configuration {
 
     fn parse(text: &str) -> Result<Self> {
         let read: Self = toml::from_str(text)?;
-        in_range("burst_percent", read.burst_percent, 0.0..=100.0)?;
+        in_range("unswapped_percent", read.unswapped_percent, 0.0..=100.0)?;
         in_range("pressure_percent", read.pressure_percent, 0.01..=50.0)?;
         in_range("interval_seconds", read.interval_seconds, 1.0..=3600.0)?;
         in_range("step_percent", read.step_percent, 0.01..=50.0)?;
@@ -80,9 +80,9 @@ impl Configuration {
         Kib::from_mib(self.floor_mib)
     }
 
-    /// What the guest may want of a sudden.
-    pub fn burst(&self, ceiling: Kib) -> Kib {
-        ceiling.share(self.burst_percent / 100.0)
+    /// How much of what the host grants may be given up without free swap to stand in for it.
+    pub fn unswapped(&self, granted: Kib) -> Kib {
+        granted.share(self.unswapped_percent / 100.0)
     }
 }
 

@@ -290,7 +290,7 @@ impl<'a> Service<'a> {
 
 /// The present bounds of a guest that has `held`.
 fn bounds(configuration: &Configuration, ceiling: Kib, held: Kib) -> Result<Bounds> {
-    let working_set = WorkingSet::read()?.floor(held, configuration.burst(ceiling));
+    let working_set = WorkingSet::read()?.floor(held, ceiling, configuration.unswapped(ceiling));
     Ok(Bounds::new(configuration.floor().max(working_set), ceiling))
 }
 

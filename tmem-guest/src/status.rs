@@ -77,6 +77,12 @@ fn show_service(to: &mut Formatter<'_>, service: &State, held: Kib) -> fmt::Resu
         service.pressure_percent,
         times(service.raises)
     )?;
+    if service.floor_kib == service.ceiling_kib {
+        writeln!(
+            to,
+            "        nothing can be given up: the guest needs all of it, or has no free swap"
+        )?;
+    }
     if let Some(limit) = service.tmem_target_kib {
         writeln!(to, "tmem    the host lets this guest keep {limit}")?;
     }
@@ -196,6 +202,15 @@ mod tests {
         let text = status.to_string();
         assert!(text.contains("the service does not run"), "{text}");
         assert!(text.contains("no device of this guest uses it"), "{text}");
+    }
+
+    #[test]
+    fn people_are_told_if_nothing_can_be_given_up() {
+        let mut status = status();
+        let service = status.service.as_mut().unwrap();
+        service.floor_kib = service.ceiling_kib;
+        let text = status.to_string();
+        assert!(text.contains("has no free swap"), "{text}");
     }
 
     #[test]

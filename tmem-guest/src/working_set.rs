@@ -2,19 +2,19 @@
 //! The least memory that the guest can do with, by its kernel's own figures.
 //!
 //! ```text
-//!   what the guest has
-//!   ├─ never counted: the kernel's image, its table of pages          ┐
-//!   ├─ the kernel's own: slabs, stacks, page tables, drivers          │
-//!   ├─ locked                                                         │ floor
-//!   ├─ active pages of files                                          │
-//!   ├─ active pages of processes; and inactive ones, beyond free swap │
-//!   ├─ spare: what the kernel wants free, and room for a burst        ┘
-//!   ├─ inactive pages, and slabs that can be dropped
-//!   └─ free
+//!   what the host grants                        what the guest has
+//!   ├─ given up: no more than what swap         ├─ never counted: the kernel's image, its table of pages    ┐
+//!   │  has free, so that a program that asks    ├─ the kernel's own: slabs, stacks, page tables, drivers    │
+//!   │  for all the memory there was gets it,    ├─ locked                                                   │ floor
+//!   │  if only from swap, until the balloon     ├─ active pages of files                                    │
+//!   │  has moved                                ├─ active pages of processes; inactive ones beyond free swap│
+//!   └─ what the guest has                       ├─ spare: what the kernel wants free                        ┘
+//!                                               ├─ inactive pages, and slabs that can be dropped
+//!                                               └─ free
 //! ```
 //!
-//! Pressure tells sooner and more exactly what the guest needs. The floor is for what pressure tells too late: a guest that
-//! has no swap loses a process before a balloon can move.
+//! Pressure tells sooner and more exactly what the guest needs. The floor is for what pressure does not tell in time: Linux
+//! refuses an allocation larger than memory and swap together, and kills a process before a balloon can move.
 
 use std::path::Path;
 
@@ -50,8 +50,9 @@ impl WorkingSet {
         })
     }
 
-    /// The least that the guest, which has `held` now, should have; with room for it to want `burst` of a sudden.
-    pub fn floor(&self, held: Kib, burst: Kib) -> Kib {
+    /// The least that the guest, which has `held` of what is `granted`, should have. So much as `unswapped` may be given up
+    /// without free swap to stand in for it.
+    pub fn floor(&self, held: Kib, granted: Kib, unswapped: Kib) -> Kib {
         let bytes = Kib::from_bytes;
         let optional = |value: Option<u64>| bytes(value.unwrap_or(0));
         let memory = &self.memory;
@@ -69,14 +70,16 @@ impl WorkingSet {
         let processes = active.max((active + optional(memory.inactive_anon)).less(swap));
 
         // The kernel goes on freeing up to its high mark, one and a half of this.
-        let spare = (self.kept_free * 2).max(burst.less(swap));
-        let floor = uncounted
+        let spare = self.kept_free * 2;
+        let needed = uncounted
             + kernels
             + optional(memory.unevictable)
             + optional(memory.active_file)
             + processes
             + spare;
-        floor.max(self.least_for_promises(held))
+        needed
+            .max(granted.less(swap + unswapped))
+            .max(self.least_for_promises(held))
     }
 
     /// What the kernel's promises to processes need, where it keeps count: less memory is less that it may promise.
@@ -135,34 +138,38 @@ mod tests {
 
     const HELD: Kib = Kib::from_mib(1024);
 
-    #[test]
-    fn what_is_idle_can_go_into_swap() {
-        let floor = guest(512, 0).floor(HELD, Kib::ZERO);
-        // Uncounted 24, the kernel's 140, locked 10, files 100, processes 50, spare 8.
-        assert_eq!(floor, Kib::from_mib(24 + 140 + 10 + 100 + 50 + 8));
+    /// Where only the working set counts.
+    fn needed(set: &WorkingSet) -> Kib {
+        set.floor(HELD, HELD, HELD)
     }
 
     #[test]
-    fn without_swap_processes_keep_their_pages_and_there_is_room_for_a_burst() {
-        let burst = Kib::from_mib(200);
-        let with = guest(512, 0).floor(HELD, burst);
-        let without = guest(0, 0).floor(HELD, burst);
-        assert_eq!(without.less(with), Kib::from_mib(90 + 200 - 8));
-        let with_little = guest(60, 0).floor(HELD, burst);
-        assert_eq!(with_little.less(with), Kib::from_mib(30 + 140 - 8));
+    fn what_is_idle_can_go_into_swap() {
+        // Uncounted 24, the kernel's 140, locked 10, files 100, processes 50, spare 8.
+        let sum = Kib::from_mib(24 + 140 + 10 + 100 + 50 + 8);
+        assert_eq!(needed(&guest(512, 0)), sum);
+        assert_eq!(needed(&guest(60, 0)), sum + Kib::from_mib(30));
+        assert_eq!(needed(&guest(0, 0)), sum + Kib::from_mib(90));
+    }
+
+    #[test]
+    fn swap_stands_in_for_what_is_given_up() {
+        let floor = |swap, unswapped| {
+            guest(swap, 0).floor(HELD, Kib::from_mib(2048), Kib::from_mib(unswapped))
+        };
+        assert_eq!(floor(0, 0), Kib::from_mib(2048), "nothing can be given up");
+        assert_eq!(floor(512, 0), Kib::from_mib(1536));
+        assert_eq!(floor(512, 100), Kib::from_mib(1436));
+        assert_eq!(floor(512, 2048), needed(&guest(512, 0)));
     }
 
     #[test]
     fn promises_that_the_kernel_counts_are_kept() {
         let mut set = guest(512, 912);
-        assert_eq!(
-            set.floor(HELD, Kib::ZERO),
-            Kib::from_mib(332),
-            "not counted"
-        );
+        assert_eq!(needed(&set), Kib::from_mib(332), "not counted");
         set.strict = true;
-        assert_eq!(set.floor(HELD, Kib::ZERO), Kib::from_mib(924));
+        assert_eq!(needed(&set), Kib::from_mib(924));
         set.promised = 200;
-        assert_eq!(set.floor(HELD, Kib::ZERO), Kib::from_mib(974));
+        assert_eq!(needed(&set), Kib::from_mib(974));
     }
 }
