@@ -7,6 +7,7 @@
 //! | `memory/tmem-target` | the toolstack | the most that the guest may keep in persistent tmem; without it, all it likes |
 //! | `data/tmem` | this service | what the guest keeps there |
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result, ensure};
@@ -45,23 +46,21 @@ impl Host {
 
     fn over(mut store: Xenstore) -> Result<Self> {
         ensure!(
-            store.read("domid")?.as_deref() != Some(CONTROL),
+            store.read("domid").ok().as_deref() != Some(CONTROL),
             "this is the control domain: its memory is set with dom0_mem= on Xen's command line"
         );
-        store.watch(MEMORY, "")?;
+        store
+            .watch(MEMORY)
+            .context("cannot watch Xenstore's memory/")?;
         Ok(Self { store, told: None })
     }
 
-    /// Whether anything changed since the last time. Ask until the answer is no, and only then wait.
+    /// Whether anything changed since the last time. Ask before waiting.
     ///
     /// # Errors
     /// If Xenstore is gone.
     pub fn has_news(&mut self) -> Result<bool> {
-        let mut news = false;
-        while self.store.event()?.is_some() {
-            news = true;
-        }
-        Ok(news)
+        self.store.changed().context("Xenstore is gone")
     }
 
     /// The most that the guest may have.
@@ -94,9 +93,10 @@ impl Host {
             return Ok(());
         }
         match held {
-            Some(held) => self.store.write(TMEM_HELD, &held.0.to_string())?,
-            None => self.store.remove(TMEM_HELD)?,
+            Some(held) => self.store.write(TMEM_HELD, &held.0.to_string()),
+            None => self.store.remove(TMEM_HELD),
         }
+        .context("cannot write Xenstore's data/tmem")?;
         self.told = held;
         Ok(())
     }
@@ -107,14 +107,14 @@ impl Host {
     }
 
     fn read(&mut self, key: &str) -> Result<Option<Kib>> {
-        self.store
-            .read(key)?
-            .map(|value| {
-                value
-                    .parse()
-                    .with_context(|| format!("Xenstore's {key} is {value:?}, not a number of KiB"))
-            })
-            .transpose()
+        let value = match self.store.read(key) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            read => read.with_context(|| format!("cannot read Xenstore's {key}"))?,
+        };
+        value
+            .parse()
+            .map(Some)
+            .with_context(|| format!("Xenstore's {key} is {value:?}, not a number of KiB"))
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
             }
             tree
         });
-        let store = Xenstore::over(OwnedFd::from(ours).into());
+        let store = Xenstore::on(OwnedFd::from(ours).into());
         (Host::over(store), daemon)
     }
 

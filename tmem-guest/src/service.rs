@@ -172,7 +172,6 @@ impl<'a> Service<'a> {
 
     /// Does what the host says.
     fn listen(&mut self) -> Result<()> {
-        while self.host.has_news()? {}
         let granted = self.host.ceiling()?.less(self.unseen);
         if granted != self.controller.bounds().ceiling() {
             eprintln!("the host grants {granted} now");

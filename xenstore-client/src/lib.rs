@@ -4,96 +4,55 @@
 //! It works in every domain: where the daemon runs, through its socket; elsewhere through the kernel's device. A path that
 //! does not begin with a slash lies in the domain's own folder, `/local/domain/<id>`.
 //!
-//! The protocol is that of Xen's `public/io/xs_wire.h`. A message, in either direction:
+//! The protocol is that of Xen's `public/io/xs_wire.h`:
 //!
 //! ```text
-//!   0        4            8               12       16
-//!   ┌────────┬────────────┬───────────────┬────────┬──────────────────────────┐
-//!   │ kind   │ request id │ transaction 0 │ length │ length bytes, ≤ 4096     │
-//!   └────────┴────────────┴───────────────┴────────┴──────────────────────────┘
-//!   READ, DIRECTORY, RM:  path ∅                    reply: value; name ∅ name ∅ …; "OK" ∅
-//!   WRITE:                path ∅ value              reply: "OK" ∅
-//!   WATCH:                path ∅ token ∅            reply: "OK" ∅
-//!   WATCH_EVENT:          path ∅ token ∅            comes unasked, between replies too
-//!   ERROR:                name of an errno ∅        instead of any reply
+//!  0       4            8             12              16
+//! │ type  │ request id │ transaction │ payload bytes │ payload: strings, each with a zero byte │
 //! ```
 //!
-//! The published crates for this are under the GPL, which the programs that use this one are not.
+//! Replies come in the order of requests, and events of watches in between. The published crates for it are under the GPL,
+//! which the programs that use this one are not.
 
 #![forbid(unsafe_code)]
 
-use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The daemon's socket, and the kernel's way to a daemon in another domain.
+/// The daemon's socket, and the kernel's device for a Xenstore that runs in another domain.
 const SOCKET: &str = "/run/xenstored/socket";
 const DEVICE: &str = "/dev/xen/xenbus";
+
+/// Requests, and replies to them.
+const DIRECTORY: u32 = 1;
+const READ: u32 = 2;
+const WATCH: u32 = 4;
+const UNWATCH: u32 = 5;
+const WRITE: u32 = 11;
+const REMOVE: u32 = 13;
+const IS_INTRODUCED: u32 = 17;
+
+/// Messages that answer no request, or refuse one.
+const EVENT: u32 = 15;
+const ERROR: u32 = 16;
 
 /// Longest payload that the protocol allows.
 const LONGEST: usize = 4096;
 
-const HEADER: usize = 16;
-
-/// Kinds of message.
-mod kind {
-    pub const DIRECTORY: u32 = 1;
-    pub const READ: u32 = 2;
-    pub const WATCH: u32 = 4;
-    pub const WRITE: u32 = 11;
-    pub const RM: u32 = 13;
-    pub const WATCH_EVENT: u32 = 15;
-    pub const ERROR: u32 = 16;
-}
-
-/// Why Xenstore did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The connection is gone, or never was.
-    #[error("no connection to Xenstore")]
-    Io(#[from] io::Error),
-    /// Xenstore's own refusal, by the name of an errno, such as `EACCES`.
-    #[error("Xenstore refuses access to {path}: {errno}")]
-    Refused {
-        /// What was asked about.
-        path: String,
-        /// The errno's name.
-        errno: String,
-    },
-    /// What came is not the protocol.
-    #[error("Xenstore's answer about {path} makes no sense")]
-    Garbled {
-        /// What was asked about.
-        path: String,
-    },
-}
-
-/// A change somewhere at or below a watched path, or the first event that every watch gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// What changed.
-    pub path: String,
-    /// That of the watch.
-    pub token: String,
-}
-
 /// A connection to Xenstore.
 ///
-/// Its file descriptor becomes readable when an event arrives; those that arrived between replies are in
-/// [`event`](Self::event) already, so take all of them before waiting.
+/// Its file descriptor becomes readable when a watch fires. Watches that fire between replies are seen by
+/// [`changed`](Self::changed) alone: ask it before waiting.
 #[derive(Debug)]
 pub struct Xenstore {
-    stream: File,
-    events: VecDeque<Event>,
-}
-
-struct Message {
-    kind: u32,
-    body: Vec<u8>,
+    /// The socket or the device.
+    connection: File,
+    /// Whether a watch has fired since [`Self::changed`] was asked.
+    fired: bool,
 }
 
 impl Xenstore {
@@ -102,288 +61,241 @@ impl Xenstore {
     /// # Errors
     /// If there is no Xenstore.
     pub fn connect() -> io::Result<Self> {
-        if let Ok(socket) = UnixStream::connect(SOCKET) {
-            return Ok(Self::over(OwnedFd::from(socket).into()));
+        if let Ok(stream) = UnixStream::connect(SOCKET) {
+            return Ok(Self::on(OwnedFd::from(stream).into()));
         }
         let device = OpenOptions::new().read(true).write(true).open(DEVICE)?;
-        Ok(Self::over(device))
+        Ok(Self::on(device))
     }
 
-    /// Talks to whoever is at the other end of `stream`.
+    /// Talks to whoever is at the other end of `connection`, such as a test.
     #[must_use]
-    pub fn over(stream: File) -> Self {
+    pub fn on(connection: File) -> Self {
         Self {
-            stream,
-            events: VecDeque::new(),
+            connection,
+            fired: false,
         }
     }
 
-    /// The value at `path`; `None` if there is no such path.
+    /// A domain's name, if it has one.
+    pub fn name(&mut self, domain: u16) -> Option<String> {
+        self.read(&format!("/local/domain/{domain}/name")).ok()
+    }
+
+    /// The domain with that name, if there is one.
     ///
     /// # Errors
-    /// If Xenstore does not answer, or refuses.
-    pub fn read(&mut self, path: &str) -> Result<Option<String>, Error> {
-        self.ask_if_there(kind::READ, path)?
-            .map(|value| text(path, value))
-            .transpose()
+    /// If Xenstore cannot say which domains there are.
+    pub fn domain(&mut self, name: &str) -> io::Result<Option<u16>> {
+        let domains = self.ask(DIRECTORY, &["/local/domain"], "")?;
+        Ok(domains
+            .split('\0')
+            .filter_map(|id| id.parse().ok())
+            .find(|id| self.name(*id).as_deref() == Some(name)))
     }
 
-    /// The names right below `path`; none if there is no such path.
+    /// Whether a domain's toolstack has introduced it: its memory is then built or restored.
     ///
     /// # Errors
-    /// If Xenstore does not answer, or refuses.
-    pub fn directory(&mut self, path: &str) -> Result<Vec<String>, Error> {
-        let names = self
-            .ask_if_there(kind::DIRECTORY, path)?
-            .unwrap_or_default();
-        Ok(text(path, names)?
-            .split_terminator('\0')
-            .map(str::to_owned)
-            .collect())
+    /// If Xenstore does not answer.
+    pub fn is_introduced(&mut self, domain: u16) -> io::Result<bool> {
+        Ok(self
+            .ask(IS_INTRODUCED, &[&domain.to_string()], "")?
+            .starts_with('T'))
     }
 
-    /// Sets the value at `path`, which need not exist.
+    /// What is stored there.
     ///
     /// # Errors
-    /// If Xenstore does not answer, or refuses.
-    pub fn write(&mut self, path: &str, value: &str) -> Result<(), Error> {
-        self.ask(kind::WRITE, path, &[path, "\0", value]).map(drop)
+    /// `NotFound` if nothing is.
+    pub fn read(&mut self, path: &str) -> io::Result<String> {
+        self.ask(READ, &[path], "")
     }
 
-    /// Removes `path` and all below it; that it is not there is no error.
+    /// Stores a value. A new node has its parent's permissions.
     ///
     /// # Errors
-    /// If Xenstore does not answer, or refuses.
-    pub fn remove(&mut self, path: &str) -> Result<(), Error> {
-        self.ask_if_there(kind::RM, path).map(drop)
+    /// Xenstore's.
+    pub fn write(&mut self, path: &str, value: &str) -> io::Result<()> {
+        self.ask(WRITE, &[path], value).map(drop)
     }
 
-    /// Asks for an event, with this token, whenever something at or below `path` changes. The first one comes at once.
+    /// Removes a node, if it is there.
     ///
     /// # Errors
-    /// If Xenstore does not answer, or refuses.
-    pub fn watch(&mut self, path: &str, token: &str) -> Result<(), Error> {
-        self.ask(kind::WATCH, path, &[path, "\0", token, "\0"])
-            .map(drop)
-    }
-
-    /// The next event, if one has arrived. Does not wait.
-    ///
-    /// # Errors
-    /// If the connection fails, or something else than an event came.
-    pub fn event(&mut self) -> Result<Option<Event>, Error> {
-        if self.events.is_empty() && self.is_readable()? {
-            let message = self.receive("its watches")?;
-            self.keep_event(&message)?;
-        }
-        Ok(self.events.pop_front())
-    }
-
-    fn is_readable(&self) -> io::Result<bool> {
-        let mut streams = [PollFd::new(&self.stream, PollFlags::IN)];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        Ok(poll(&mut streams, Some(&now))? > 0)
-    }
-
-    /// A question about a path; `None` if the path is not there.
-    fn ask_if_there(&mut self, what: u32, path: &str) -> Result<Option<Vec<u8>>, Error> {
-        match self.ask(what, path, &[path, "\0"]) {
-            Ok(body) => Ok(Some(body)),
-            Err(Error::Refused { errno, .. }) if errno == "ENOENT" => Ok(None),
-            Err(error) => Err(error),
+    /// Xenstore's.
+    pub fn remove(&mut self, path: &str) -> io::Result<()> {
+        match self.ask(REMOVE, &[path], "") {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
     }
 
-    /// Sends a request and waits for its reply; events that come first are kept.
-    fn ask(&mut self, what: u32, path: &str, body: &[&str]) -> Result<Vec<u8>, Error> {
-        let body = body.concat();
-        if body.len() > LONGEST {
-            return Err(Error::Refused {
-                path: path.to_owned(),
-                errno: "E2BIG".to_owned(),
-            });
-        }
-        let mut request = Vec::with_capacity(HEADER + body.len());
-        for word in [what, 0, 0, body.len() as u32] {
-            request.extend(word.to_le_bytes());
-        }
-        request.extend(body.as_bytes());
-        self.stream.write_all(&request)?;
-        loop {
-            let message = self.receive(path)?;
-            match message.kind {
-                kind::WATCH_EVENT => self.keep_event(&message)?,
-                kind::ERROR => {
-                    return Err(Error::Refused {
-                        path: path.to_owned(),
-                        errno: text(path, message.body)?.trim_end_matches('\0').to_owned(),
-                    });
-                }
-                kind if kind == what => return Ok(message.body),
-                _ => return Err(garbled(path)),
+    /// Has [`Self::changed`] tell of changes to a path. It does so once right away.
+    ///
+    /// # Errors
+    /// Xenstore's.
+    pub fn watch(&mut self, path: &str) -> io::Result<()> {
+        self.ask(WATCH, &[path, path], "").map(drop)
+    }
+
+    /// Undoes [`Self::watch`].
+    ///
+    /// # Errors
+    /// Xenstore's.
+    pub fn unwatch(&mut self, path: &str) -> io::Result<()> {
+        self.ask(UNWATCH, &[path, path], "").map(drop)
+    }
+
+    /// Whether anything that is watched has changed since this was last asked.
+    ///
+    /// # Errors
+    /// If Xenstore is gone.
+    pub fn changed(&mut self) -> io::Result<bool> {
+        while self.has_message()? {
+            match self.message()? {
+                (EVENT, _) => self.fired = true,
+                (kind, _) => return Err(unexpected(kind)),
             }
         }
+        Ok(std::mem::take(&mut self.fired))
     }
 
-    fn receive(&mut self, path: &str) -> Result<Message, Error> {
-        let mut header = [0; HEADER];
-        self.stream.read_exact(&mut header)?;
+    fn has_message(&self) -> io::Result<bool> {
+        let mut descriptors = [PollFd::new(&self.connection, PollFlags::IN)];
+        Ok(poll(&mut descriptors, Some(&Timespec::default()))? > 0)
+    }
+
+    /// Strings that end, and a value that does not.
+    fn ask(&mut self, kind: u32, strings: &[&str], value: &str) -> io::Result<String> {
+        let mut payload = Vec::new();
+        for string in strings {
+            payload.extend(string.as_bytes());
+            payload.push(0);
+        }
+        payload.extend(value.as_bytes());
+        let header = [kind, 0, 0, payload.len() as u32];
+        let mut request: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+        request.extend(payload);
+        self.connection.write_all(&request)?;
+        loop {
+            return match self.message()? {
+                (EVENT, _) => {
+                    self.fired = true;
+                    continue;
+                }
+                (ERROR, name) => Err(error(&name)),
+                (answer, text) if answer == kind => Ok(text),
+                (answer, _) => Err(unexpected(answer)),
+            };
+        }
+    }
+
+    /// The next message's type and payload.
+    fn message(&mut self) -> io::Result<(u32, String)> {
+        let mut header = [0; 16];
+        self.connection.read_exact(&mut header)?;
         let word = |at| u32::from_le_bytes([0, 1, 2, 3].map(|i: usize| header[at + i]));
         let length = word(12) as usize;
         if length > LONGEST {
-            return Err(garbled(path));
+            return Err(ErrorKind::InvalidData.into());
         }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body)?;
-        Ok(Message {
-            kind: word(0),
-            body,
-        })
-    }
-
-    fn keep_event(&mut self, message: &Message) -> Result<(), Error> {
-        let body = str::from_utf8(&message.body).map_err(|_| garbled("its watches"))?;
-        let mut parts = body.split('\0');
-        let (Some(path), Some(token)) = (parts.next(), parts.next()) else {
-            return Err(garbled("its watches"));
-        };
-        if message.kind != kind::WATCH_EVENT {
-            return Err(garbled("its watches"));
-        }
-        self.events.push_back(Event {
-            path: path.to_owned(),
-            token: token.to_owned(),
-        });
-        Ok(())
+        let mut payload = vec![0; length];
+        self.connection.read_exact(&mut payload)?;
+        let text = String::from_utf8(payload).map_err(|_| ErrorKind::InvalidData)?;
+        Ok((word(0), text))
     }
 }
 
 impl AsFd for Xenstore {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        self.connection.as_fd()
     }
 }
 
-fn text(path: &str, bytes: Vec<u8>) -> Result<String, Error> {
-    String::from_utf8(bytes).map_err(|_| garbled(path))
+/// Errors go by name.
+fn error(name: &str) -> io::Error {
+    match name.trim_end_matches('\0') {
+        "ENOENT" => ErrorKind::NotFound.into(),
+        "EACCES" | "EPERM" => ErrorKind::PermissionDenied.into(),
+        name => io::Error::other(format!("Xenstore says {name}")),
+    }
 }
 
-fn garbled(path: &str) -> Error {
-    Error::Garbled {
-        path: path.to_owned(),
-    }
+fn unexpected(kind: u32) -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidData,
+        format!("Xenstore sent a message of type {kind}, which answers nothing"),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A connection whose other end has sent these messages already; and that other end.
-    fn answering(messages: &[(u32, &str)]) -> (Xenstore, UnixStream) {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        for (kind, body) in messages {
-            for word in [*kind, 0, 0, body.len() as u32] {
-                theirs.write_all(&word.to_le_bytes()).unwrap();
+    /// A Xenstore that has already sent these messages, and its end of the connection.
+    fn answering(answers: &[(u32, &str)]) -> (Xenstore, UnixStream) {
+        let (ours, mut its) = UnixStream::pair().unwrap();
+        for (kind, text) in answers {
+            for word in [*kind, 0, 0, text.len() as u32] {
+                its.write_all(&word.to_le_bytes()).unwrap();
             }
-            theirs.write_all(body.as_bytes()).unwrap();
+            its.write_all(text.as_bytes()).unwrap();
         }
-        (Xenstore::over(OwnedFd::from(ours).into()), theirs)
+        (Xenstore::on(OwnedFd::from(ours).into()), its)
     }
 
-    fn event(path: &str, token: &str) -> Event {
-        Event {
-            path: path.to_owned(),
-            token: token.to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_value_is_read_and_a_missing_one_is_none() {
-        let (mut store, _theirs) = answering(&[(kind::READ, "web"), (kind::ERROR, "ENOENT\0")]);
-        assert_eq!(store.read("name").unwrap().as_deref(), Some("web"));
-        assert_eq!(store.read("name").unwrap(), None);
+    /// What was asked of it, headers included.
+    fn asked(xenstore: Xenstore, mut its: UnixStream) -> Vec<u8> {
+        drop(xenstore);
+        let mut asked = Vec::new();
+        its.read_to_end(&mut asked).unwrap();
+        asked
     }
 
     #[test]
-    fn a_refusal_names_path_and_reason() {
-        let (mut store, _theirs) = answering(&[(kind::ERROR, "EACCES\0")]);
-        let error = store.write("memory/target", "1").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "Xenstore refuses access to memory/target: EACCES"
-        );
+    fn names_are_read_and_errors_are_no_names() {
+        let (mut store, _its) = answering(&[(READ, "web"), (ERROR, "ENOENT\0")]);
+        assert_eq!(store.name(1).as_deref(), Some("web"));
+        assert_eq!(store.name(2), None);
     }
 
     #[test]
-    fn names_are_listed() {
-        let (mut store, _theirs) = answering(&[
-            (kind::DIRECTORY, "0\x003\0"),
-            (kind::DIRECTORY, ""),
-            (kind::ERROR, "ENOENT\0"),
-        ]);
-        assert_eq!(store.directory("/local/domain").unwrap(), ["0", "3"]);
-        assert!(store.directory("/local/domain").unwrap().is_empty());
-        assert!(store.directory("/local/domain").unwrap().is_empty());
+    fn domains_are_found_by_name() {
+        let (mut store, _its) =
+            answering(&[(DIRECTORY, "0\x003\0"), (READ, "Domain-0"), (READ, "web")]);
+        assert_eq!(store.domain("web").unwrap(), Some(3));
     }
 
     #[test]
-    fn requests_are_as_the_protocol_has_them() {
-        let (mut store, mut theirs) = answering(&[
-            (kind::WRITE, "OK\0"),
-            (kind::WATCH, "OK\0"),
-            (kind::ERROR, "ENOENT\0"),
-        ]);
-        store.write("data/tmem", "12").unwrap();
-        store.watch("memory/target", "t").unwrap();
-        store.remove("data/tmem").unwrap();
-        drop(store);
-        let mut sent = Vec::new();
-        theirs.read_to_end(&mut sent).unwrap();
-        let expected = [
-            (kind::WRITE, "data/tmem\x0012"),
-            (kind::WATCH, "memory/target\0t\0"),
-            (kind::RM, "data/tmem\0"),
-        ];
-        let expected: Vec<u8> = expected
-            .iter()
-            .flat_map(|(kind, body)| {
-                [*kind, 0, 0, body.len() as u32]
-                    .iter()
-                    .flat_map(|word| word.to_le_bytes())
-                    .chain(body.bytes())
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        assert_eq!(sent, expected);
+    fn a_value_is_written_without_an_end_and_a_path_with_one() {
+        let (mut store, its) = answering(&[(WRITE, "OK\0")]);
+        store.write("/a", "12").unwrap();
+        let asked = asked(store, its);
+        assert_eq!(asked[..4], WRITE.to_le_bytes());
+        assert_eq!(asked[12..], *b"\x05\0\0\0/a\x0012");
     }
 
     #[test]
-    fn events_between_replies_are_not_lost() {
-        let (mut store, mut theirs) = answering(&[
-            (kind::WATCH_EVENT, "memory/target\0a\0"),
-            (kind::READ, "1"),
-            (kind::WATCH_EVENT, "memory/target\0b\0"),
-        ]);
-        assert_eq!(store.read("x").unwrap().as_deref(), Some("1"));
-        assert_eq!(store.event().unwrap(), Some(event("memory/target", "a")));
-        assert_eq!(store.event().unwrap(), Some(event("memory/target", "b")));
-        assert_eq!(store.event().unwrap(), None);
-        theirs.write_all(&[0; 1]).unwrap();
-        drop(theirs);
-        assert!(matches!(store.event(), Err(Error::Io(_))));
+    fn removing_what_is_not_there_is_no_error_and_what_may_not_be_is_one() {
+        let (mut store, _its) = answering(&[(ERROR, "ENOENT\0"), (ERROR, "EACCES\0")]);
+        store.remove("/a").unwrap();
+        let error = store.remove("/a").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     }
 
     #[test]
-    fn what_is_no_reply_is_an_error() {
-        let (mut store, _theirs) = answering(&[(kind::DIRECTORY, "web")]);
-        assert!(matches!(store.read("name"), Err(Error::Garbled { .. })));
-        let (mut store, mut theirs) = answering(&[]);
-        for word in [kind::READ, 0, 0, 4097] {
-            theirs.write_all(&word.to_le_bytes()).unwrap();
-        }
-        assert!(matches!(store.read("name"), Err(Error::Garbled { .. })));
+    fn events_are_kept_whether_they_come_with_an_answer_or_alone() {
+        let event = (EVENT, "@introduceDomain\0@introduceDomain\0");
+        let (mut store, its) = answering(&[event, (IS_INTRODUCED, "T\0")]);
+        assert!(store.is_introduced(3).unwrap());
+        assert!(store.changed().unwrap());
+        assert!(!store.changed().unwrap());
+        drop(its);
+        assert!(store.changed().is_err(), "it is gone");
+
+        let (mut store, _its) = answering(&[event, event]);
+        assert!(store.changed().unwrap());
+        assert!(!store.changed().unwrap());
     }
 }
