@@ -230,6 +230,20 @@ mod tests {
     }
 
     #[test]
+    fn a_new_host_is_told_again() {
+        let (host, daemon) = host(&[]);
+        let mut host = host.unwrap();
+        host.tell(Some(Kib(12))).unwrap();
+        host.store.remove(TMEM_HELD).unwrap();
+        host.tell(Some(Kib(12))).unwrap();
+        assert_eq!(host.read(TMEM_HELD).unwrap(), None, "it was told already");
+        host.forget_told();
+        host.tell(Some(Kib(12))).unwrap();
+        drop(host);
+        assert_eq!(daemon.join().unwrap()[TMEM_HELD], "12");
+    }
+
+    #[test]
     fn the_control_domain_is_refused() {
         let (host, _daemon) = host(&[("domid", "0")]);
         let error = host.unwrap_err().to_string();

@@ -136,6 +136,30 @@ fn a_spike_gets_its_memory_back_within_seconds() {
 }
 
 #[test]
+fn leaps_that_make_up_for_one_mistake_count_once() {
+    let mut guest = Guest::new(mib(128), mib(1024), mib(100));
+    guest.run(2 * HOUR);
+    guest.hot = mib(1000);
+    guest.run(10);
+    assert!(guest.raises > 2, "{}", guest.raises);
+    guest.hot = mib(100);
+    guest.run(120);
+    assert!(guest.target() < mib(1000), "it tries again after one pause");
+}
+
+#[test]
+fn what_a_guest_does_not_need_any_more_is_not_held_against_it() {
+    let mut guest = Guest::new(mib(128), mib(1024), mib(100));
+    for hour in 0..12 {
+        guest.run(HOUR - 60);
+        assert_eq!(guest.target(), mib(128), "hour {hour}");
+        guest.hot = mib(1000);
+        guest.run(60);
+        guest.hot = mib(100);
+    }
+}
+
+#[test]
 fn a_guest_that_swings_is_left_alone_more_and_more() {
     let mut guest = Guest::new(mib(128), mib(1024), mib(200));
     let mut hours = Vec::new();
