@@ -165,7 +165,7 @@ impl<'a> Service<'a> {
         );
         Ok(Wake {
             stop: !stop.is_empty(),
-            news: !host.is_empty(),
+            news: !host.is_empty() && self.host.has_news()?,
             alarm: pressure.contains(PollFlags::PRI),
         })
     }
@@ -196,7 +196,11 @@ impl<'a> Service<'a> {
             return self.host.tell(None);
         };
         let is_wished = match self.tmem_target {
-            Some(limit) => swap.limit() == Some(Kib::from_pages(limit.pages())),
+            // The driver stops at an error of its disk, and tries again when told again.
+            Some(limit) => {
+                let limit = Kib::from_pages(limit.pages());
+                swap.limit() == Some(limit) && swap.held()? <= limit
+            }
             None => !self.limited,
         };
         if !is_wished {
