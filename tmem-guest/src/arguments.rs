@@ -24,8 +24,14 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Give memory up until a signal ends it: what the systemd unit runs
+    ///
+    /// Its settings are in /etc/tmem-guest.toml, where each is explained. When it ends, the guest gets all the memory that the
+    /// toolstack grants.
     Run(Run),
     /// Show what is given up, and what lies in tmem
+    ///
+    /// Phases: lowering, step by step; at-floor, no more can be given up; holding, a pause after the start, after pressure or
+    /// above where it hurt; raising, as processes wait for memory.
     Status(Status),
     /// Write manual pages and completions into folders below DIR
     #[command(hide = true)]
