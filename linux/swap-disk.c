@@ -235,9 +235,33 @@ SWAP_ATTRIBUTE(moved, "%llu", counted(SWAP_MOVED));
 SWAP_ATTRIBUTE(disk_writes, "%llu", counted(SWAP_DISK_WRITES) + counted(SWAP_MOVED));
 SWAP_ATTRIBUTE(disk_reads, "%llu", counted(SWAP_DISK_READS));
 
+static ssize_t limit_show(struct device *dev, struct device_attribute *attr, char *text)
+{
+	return sysfs_emit(text, "%llu\n", swap_slots_limit());
+}
+
+/* What is above it goes to the disk behind, by and by; without one it stays. */
+static ssize_t limit_store(struct device *dev, struct device_attribute *attr,
+			   const char *text, size_t length)
+{
+	u64 limit;
+	int err = kstrtou64(text, 10, &limit);
+
+	if (err)
+		return err;
+	swap_slots_set_limit(limit);
+	if (disk_behind.bdev)
+		swap_move_excess();
+	else if (swap_slots_held() > limit)
+		return -EOPNOTSUPP;
+	return length;
+}
+static DEVICE_ATTR_RW(limit);
+
 static struct attribute *swap_attributes[] = {
 	&dev_attr_pool.attr,
 	&dev_attr_held.attr,
+	&dev_attr_limit.attr,
 	&dev_attr_puts.attr,
 	&dev_attr_refused.attr,
 	&dev_attr_gets.attr,
@@ -376,6 +400,7 @@ static void __exit swap_exit(void)
 {
 	del_gendisk(disk);
 	put_disk(disk);
+	swap_move_stop();
 	swap_suspend_exit();
 	swap_pool_exit();
 	swap_move_exit();

@@ -5,12 +5,15 @@
  * All that this takes is set aside beforehand: it runs when memory is short, and
  * while the domain is about to stop.  Runs of neighbouring slots go in one transfer.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/bio.h>
 #include <linux/blkdev.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/sched/mm.h>
+#include <linux/workqueue.h>
 #include "swap.h"
 
 #define RUN 64
@@ -37,8 +40,11 @@ static int write_run(u64 first, unsigned int count)
 	return err;
 }
 
-/* Moves all pages there are; stops at the disk's first error, which loses none. */
-int swap_move_all(void)
+/*
+ * Moves pages until no more than @most are in the pool; stops at the disk's first
+ * error, which loses none.
+ */
+static int move_down_to(u64 most)
 {
 	u64 slot = 0, total = swap_slots_total();
 	unsigned int count, noio;
@@ -47,7 +53,7 @@ int swap_move_all(void)
 	mutex_lock(&mover.lock);
 	/* Memory reclaimed from here could come back as a write that waits for us. */
 	noio = memalloc_noio_save();
-	while (slot < total && !err) {
+	while (slot < total && !err && swap_slots_held() > most) {
 		count = 0;
 		while (count < RUN && slot + count < total &&
 		       swap_slot_move(slot + count, mover.pages[count]))
@@ -64,6 +70,35 @@ int swap_move_all(void)
 	memalloc_noio_restore(noio);
 	mutex_unlock(&mover.lock);
 	return err;
+}
+
+int swap_move_all(void)
+{
+	return move_down_to(0);
+}
+
+static void move_down_to_limit(struct work_struct *work)
+{
+	int err = move_down_to(swap_slots_limit());
+
+	if (err)
+		pr_err_ratelimited("can't write to the backing disk (%d): %llu pages stay in the pool\n",
+				   err, swap_slots_held());
+}
+
+static DECLARE_WORK(down_to_limit, move_down_to_limit);
+
+/* Moves what is above the limit, by and by. */
+void swap_move_excess(void)
+{
+	/* Frozen with processes: then all goes, or stays, as the suspend wants it. */
+	queue_work(system_freezable_wq, &down_to_limit);
+}
+
+/* Before the disk behind goes away. */
+void swap_move_stop(void)
+{
+	cancel_work_sync(&down_to_limit);
 }
 
 int swap_move_init(struct block_device *disk)

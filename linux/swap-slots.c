@@ -35,6 +35,7 @@ static struct {
 	u64 total;
 	u8 *state;
 	bool closed;			/* to new pages */
+	u64 limit;			/* the most slots whose page may be in the pool */
 	atomic64_t held;		/* slots whose page is in the pool */
 	wait_queue_head_t idle;		/* for slots that are busy */
 	struct slot_lock locks[LOCKS];
@@ -90,6 +91,25 @@ void swap_slots_close(bool closed)
 	WRITE_ONCE(slots.closed, closed);
 }
 
+u64 swap_slots_limit(void)
+{
+	return READ_ONCE(slots.limit);
+}
+
+/* For new pages: those that are in the pool stay there. */
+void swap_slots_set_limit(u64 limit)
+{
+	WRITE_ONCE(slots.limit, limit);
+}
+
+/* Lock held.  Each processor may see room for one page more at the same time. */
+static bool has_room_for(u64 slot)
+{
+	u64 others = swap_slots_held() - (place(slot) == SLOT_POOL);
+
+	return !READ_ONCE(slots.closed) && others < swap_slots_limit();
+}
+
 /* All pages in the pool are lost; those that are there after all leave it. */
 void swap_slots_lose(void)
 {
@@ -118,12 +138,12 @@ bool swap_slot_put(u64 slot, struct page *page)
 	bool taken;
 
 	spin_lock(lock_of(slot));
-	if (READ_ONCE(slots.closed)) {
-		leave_pool(slot, SLOT_LOST);
-		taken = false;
-	} else {
+	if (has_room_for(slot)) {
 		taken = swap_pool_put(slot, page);
 		set_place(slot, taken ? SLOT_POOL : SLOT_LOST);
+	} else {
+		leave_pool(slot, SLOT_LOST);
+		taken = false;
 	}
 	spin_unlock(lock_of(slot));
 	if (taken)
@@ -230,6 +250,7 @@ int swap_slots_init(u64 total)
 	int i;
 
 	slots.total = total;
+	slots.limit = U64_MAX;
 	for (i = 0; i < LOCKS; i++)
 		spin_lock_init(&slots.locks[i].lock);
 	init_waitqueue_head(&slots.idle);

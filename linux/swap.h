@@ -98,6 +98,8 @@ void swap_slots_exit(void);
 u64 swap_slots_total(void);
 u64 swap_slots_held(void);
 void swap_slots_close(bool closed);
+u64 swap_slots_limit(void);
+void swap_slots_set_limit(u64 limit);
 void swap_slots_lose(void);
 enum slot_place swap_slot_place(u64 slot);
 bool swap_slot_put(u64 slot, struct page *page);
@@ -112,6 +114,8 @@ void swap_slots_moved(u64 first, unsigned int slots, bool succeeded);
 int swap_move_init(struct block_device *disk);
 void swap_move_exit(void);
 int swap_move_all(void);
+void swap_move_excess(void);
+void swap_move_stop(void);
 
 /* Saving the domain */
 
