@@ -325,3 +325,17 @@ impl Average {
         Kib((self.kib_seconds / time.as_secs_f64()) as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_average_counts_how_long_each_amount_was_given_up() {
+        let mut average = Average::default();
+        assert_eq!(average.over(Duration::ZERO, Kib(7)), Kib(7));
+        average.add(Duration::from_secs(10), Kib(100));
+        average.add(Duration::from_secs(40), Kib(200));
+        assert_eq!(average.over(Duration::from_secs(40), Kib(7)), Kib(175));
+    }
+}
