@@ -5,6 +5,7 @@ mod build;
 mod checks;
 mod debian;
 mod files;
+mod linux;
 mod machines;
 mod places;
 mod releases;
@@ -87,6 +88,8 @@ enum Task {
         #[arg(long, default_value_t = 30)]
         seconds: u64,
     },
+    /// Build the modules for Linux guests, and try them on stock kernels
+    Linux(linux::Options),
     /// Install the Debian packages that the other tasks need
     Setup,
 }
@@ -123,6 +126,7 @@ fn main() -> ExitCode {
             let failed = results.iter().filter_map(|result| result.as_ref().err());
             failed.map(|error| eprintln!("\nerror: {error:#}")).count() == 0
         }),
+        Task::Linux(options) => linux::run(&options),
         Task::Setup => needed::install().map(|()| true),
     };
     match done {

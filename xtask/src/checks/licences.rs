@@ -82,7 +82,10 @@ fn expected(path: &Path) -> &'static str {
     if path.starts_with("xen-patches/series/tools") {
         // Xen's libraries.
         "LGPL-2.1-only"
-    } else if path.starts_with("c-glue") || path.starts_with("xen-patches") {
+    } else if ["c-glue", "linux", "xen-patches"]
+        .iter()
+        .any(|folder| path.starts_with(folder))
+    {
         "GPL-2.0-only"
     } else {
         "MIT OR Apache-2.0"

@@ -18,6 +18,7 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::build::{self, Built};
+use crate::linux;
 use crate::machines::pool;
 use crate::machines::tally::Tally;
 use crate::releases::{Choice, Chosen};
@@ -45,7 +46,8 @@ pub fn run(choice: &Choice) -> Result<bool> {
         step::stage(2, 3, "the crates and the library");
         tally.add(check_crates(&built, &others));
         step::stage(3, 3, "the machines in QEMU");
-        tally.add(pool::boot_all(built, others));
+        tally.add(pool::boot_all(built.clone(), others));
+        tally.add(linux::check(&built));
     }
     Ok(tally.sum())
 }

@@ -34,6 +34,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("libzstd-dev", "Xen's libxenguest"),
     ("m4", "Xen's security policy"),
     ("make", "Xen's build"),
+    ("mmdebstrap", "unpacks compilers for Linux guests' modules"),
     ("patch", "applies our patches to Xen"),
     ("perl", "Xen's tools' build"),
     ("pkgconf", "configures Xen's tools"),

@@ -15,7 +15,7 @@ use crate::places;
 use crate::step::{self, output};
 
 /// Debian's own keys, which a suite newer than the machine may be signed with.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// What a mirror that can't be used may be about.
 const ADVICE: &str =
@@ -171,7 +171,10 @@ impl Suite {
 }
 
 /// Where this machine takes Debian's packages from, and its security updates.
-fn mirrors() -> Result<(String, Option<String>)> {
+///
+/// # Errors
+/// If apt knows no archive of Debian's.
+pub fn mirrors() -> Result<(String, Option<String>)> {
     if let Some(known) = known_mirrors()? {
         return Ok(known);
     }

@@ -27,7 +27,7 @@ impl Kind {
     }
 
     /// As `xl` wants it.
-    fn xl_type(self) -> &'static str {
+    pub fn xl_type(self) -> &'static str {
         match self {
             Self::Pv64 | Self::Pv32 => "pv",
             Self::Pvh => "pvh",

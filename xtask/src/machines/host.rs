@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -33,6 +34,8 @@ pub struct Host<'a> {
     pub hypervisor: Hypervisor,
     /// Guests that the script may start.
     pub guests: Vec<Guest>,
+    /// More files of dom0's, and where they go.
+    pub files: Vec<(PathBuf, String)>,
     /// What dom0 does, in the shell, with the functions of `dom0-init.sh`.
     pub script: String,
     /// How long that may take.
@@ -67,6 +70,7 @@ impl<'a> Host<'a> {
             script,
             limit: Duration::from_secs(60 + GUEST_LIMIT * rounds.len() as u64),
             guests: rounds.into_iter().flatten().collect(),
+            files: Vec::new(),
         }
     }
 }
@@ -124,6 +128,9 @@ impl Host<'_> {
                 home.join(format!("{}.cfg", guest.name)),
                 guest.configuration(number),
             )?;
+        }
+        for (from, to) in &host.files {
+            fs::copy(from, tree.join(to)).with_context(|| format!("no {}", from.display()))?;
         }
         let script = format!("kept={KEPT}\n{}", host.script);
         fs::write(home.join("script"), script)?;

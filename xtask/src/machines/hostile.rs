@@ -34,6 +34,7 @@ pub fn host() -> Host<'static> {
         hardware: Hardware::Plain,
         options: "tmem=1 loglvl=warning guest_loglvl=none/warning dom0_vcpus_pin",
         guests,
+        files: Vec::new(),
         script: SCENARIOS.to_owned(),
         limit: Duration::from_mins(25),
     }

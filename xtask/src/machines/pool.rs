@@ -242,28 +242,34 @@ impl Machine {
     /// Boots it and counts what its guests say.
     fn run(self, built: &Built) -> Tally {
         let mut tally = Tally::default();
-        let name = format!("{} {}", built.name(), self.name());
         match self {
             Self::Alone(alone) => {
+                let name = format!("{} {}", built.name(), alone.name);
                 if let Some(boot) = tally.check(alone.boot(built)) {
                     tally.guest(&name, &Outcome::read(&boot.console));
                 }
             }
-            Self::Host(host) => {
-                let what = format!("boot {name}, {} MiB, and its guests", host.memory);
-                if let Some(visit) = tally.check(host.visit(&what, built)) {
-                    for (guest, outcome) in &visit.outcomes {
-                        if !steered::is_destroyed(guest) && !hostile::is_destroyed(guest) {
-                            tally.guest(&format!("{name}/{guest}"), outcome);
-                        }
-                    }
-                    tally.script(&name, steered::cases(&visit));
-                    tally.check(nothing_leaked(&visit).context(name));
-                }
-            }
+            Self::Host(host) => tally.add(run_host(&host, built)),
         }
         tally
     }
+}
+
+/// Boots a host, and counts what its guests and its script say.
+pub fn run_host(host: &Host, built: &Built) -> Tally {
+    let mut tally = Tally::default();
+    let name = format!("{} {}", built.name(), host.name);
+    let what = format!("boot {name}, {} MiB, and its guests", host.memory);
+    if let Some(visit) = tally.check(host.visit(&what, built)) {
+        for (guest, outcome) in &visit.outcomes {
+            if !steered::is_destroyed(guest) && !hostile::is_destroyed(guest) {
+                tally.guest(&format!("{name}/{guest}"), outcome);
+            }
+        }
+        tally.script(&name, steered::cases(&visit));
+        tally.check(nothing_leaked(&visit).context(name));
+    }
+    tally
 }
 
 /// As much memory is free after the guests as before them.

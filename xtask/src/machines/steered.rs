@@ -25,6 +25,7 @@ pub fn scenarios() -> Host<'static> {
         options: "tmem=1 guest_loglvl=warning",
         hypervisor: Hypervisor::Tmem,
         guests: [guests(), hammers()].concat(),
+        files: Vec::new(),
         script: SCENARIOS.to_owned(),
         limit: Duration::from_mins(25),
     }
@@ -85,6 +86,7 @@ fn small(name: &'static str, hypervisor: Hypervisor, script: &str) -> Host<'stat
         options: "tmem=1",
         hypervisor,
         guests: Vec::new(),
+        files: Vec::new(),
         script: script.to_owned(),
         limit: Duration::from_mins(15),
     }

@@ -31,7 +31,15 @@ pub fn unpack(packages: &Path, to: &Path) -> Result<()> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.to_string_lossy().contains("vmlinuz-"))
         .context("the kernel's package has no /boot/vmlinuz-*")?;
-    let image = fs::read(&compressed)?;
+    unpack_image(&compressed, to)
+}
+
+/// Takes the ELF image out of a compressed kernel.
+///
+/// # Errors
+/// If there is none in it.
+pub fn unpack_image(compressed: &Path, to: &Path) -> Result<()> {
+    let image = fs::read(compressed)?;
     let number = |at: usize| -> Result<usize> {
         let bytes = image.get(at..at + 4).context("the kernel is cut short")?;
         Ok(u32::from_le_bytes(bytes.try_into()?) as usize)
@@ -61,25 +69,38 @@ pub fn add_modules(files: &mut Tree) -> Result<()> {
         .path()
         .join("kernel/drivers/xen");
     for module in MODULES {
-        let plain = modules.join(format!("{module}.ko"));
-        let found = PACKERS
-            .iter()
-            .map(|(_, end, _)| PathBuf::from(format!("{}.{end}", plain.display())))
-            .chain([plain.clone()])
-            .find(|path| path.exists())
-            .with_context(|| format!("the kernel has no module {module}"))?;
+        let name = Path::new(module)
+            .file_name()
+            .context("a module has a name")?;
         let to = files
             .home()
             .join("lib/modules")
-            .join(plain.file_name().context("a module has a name")?);
-        let bytes = fs::read(&found)?;
-        let bytes = if found == plain {
-            bytes
-        } else {
-            decompress(&bytes, &to)?
-        };
-        fs::write(to, bytes)?;
+            .join(name)
+            .with_extension("ko");
+        copy_module(&modules, module, &to)?;
     }
+    Ok(())
+}
+
+/// Copies a module of that name, without its ending, from a folder, unpacked: busybox loads no others.
+///
+/// # Errors
+/// If there is none.
+pub fn copy_module(modules: &Path, module: &str, to: &Path) -> Result<()> {
+    let plain = modules.join(format!("{module}.ko"));
+    let found = PACKERS
+        .iter()
+        .map(|(_, end, _)| PathBuf::from(format!("{}.{end}", plain.display())))
+        .chain([plain.clone()])
+        .find(|path| path.exists())
+        .with_context(|| format!("the kernel has no module {module}"))?;
+    let bytes = fs::read(&found)?;
+    let bytes = if found == plain {
+        bytes
+    } else {
+        decompress(&bytes, to)?
+    };
+    fs::write(to, bytes)?;
     Ok(())
 }
 

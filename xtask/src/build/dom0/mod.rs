@@ -2,7 +2,7 @@
 //! What boots as dom0: Debian's kernel and `xl`, unpacked into a file system in memory.
 
 mod device_model;
-mod kernel;
+pub mod kernel;
 mod tree;
 
 use std::fs;

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Debian's kernels, and modules built for them.
+//!
+//! Each kernel has a small Debian of its release in a folder, with the compiler and the headers that its modules take,
+//! so that this works alike on every machine. Beside it lies the kernel's package, unpacked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::build::dom0::kernel;
+use crate::debian::suite::{KEYRING, mirrors};
+use crate::files::clear;
+use crate::places;
+use crate::stamp::Inputs;
+use crate::step;
+
+/// A kernel as users have it.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub struct Kernel {
+    /// Names it here.
+    pub name: &'static str,
+    /// The host that it is tried on.
+    pub host: &'static str,
+    /// Debian's release.
+    suite: &'static str,
+    /// Whether it is the one of the release's backports.
+    backport: bool,
+}
+
+/// All that the modules are for. A backport's version changes by the month.
+pub const KERNELS: [Kernel; 3] = [
+    Kernel {
+        name: "bookworm",
+        host: "linux-bookworm",
+        suite: "bookworm",
+        backport: false,
+    },
+    Kernel {
+        name: "trixie",
+        host: "linux-trixie",
+        suite: "trixie",
+        backport: false,
+    },
+    Kernel {
+        name: "trixie-backports",
+        host: "linux-trixie-backports",
+        suite: "trixie",
+        backport: true,
+    },
+];
+
+/// What a kernel's modules are built with.
+const PACKAGES: &str = "gcc,libc6-dev,make,linux-headers-amd64";
+
+/// Unpacks the kernel that belongs to the headers, without what installing it would bring along.
+const UNPACK_KERNEL: &str = r#"
+chroot "$1" apt-get install --yes --no-install-recommends --download-only linux-image-amd64
+for package in "$1"/var/cache/apt/archives/linux-*.deb; do dpkg -x "$package" "$1/kernel"; done
+rm -rf "$1"/kernel/usr/share "$1"/kernel/*/modules/*/kernel/drivers/gpu
+"#;
+
+/// A kernel, and the modules of this project for it.
+pub struct Built {
+    pub kernel: Kernel,
+    /// As Xen starts it.
+    pub image: PathBuf,
+    /// The kernel's own modules.
+    modules: PathBuf,
+    /// Ours.
+    pub ours: PathBuf,
+}
+
+/// Builds our modules for a kernel, which is downloaded if need be.
+///
+/// # Errors
+/// If Debian's mirror can't be reached, or a module does not compile without a warning.
+pub fn build(kernel: Kernel) -> Result<Built> {
+    let tree = places::build(&format!("linux/{}", kernel.name));
+    make_tree(kernel, &tree)?;
+    let modules = only_entry(&[
+        tree.join("kernel/lib/modules"),
+        tree.join("kernel/usr/lib/modules"),
+    ])?;
+    let built = Built {
+        kernel,
+        image: places::build(&format!("linux/{}.elf", kernel.name)),
+        ours: tree.join("modules"),
+        modules,
+    };
+    if !built.image.exists() {
+        kernel::unpack_image(&find_image(&tree, &built.modules)?, &built.image)?;
+    }
+    compile(kernel, &tree)?;
+    Ok(built)
+}
+
+impl Built {
+    /// Copies one of the kernel's own modules, such as `drivers/block/xen-blkfront`, into a folder.
+    ///
+    /// # Errors
+    /// If the kernel has no such module.
+    pub fn copy_module(&self, module: &str, to: &Path) -> Result<()> {
+        let name = Path::new(module)
+            .file_name()
+            .context("a module has a name")?;
+        let to = to.join(name).with_extension("ko");
+        kernel::copy_module(&self.modules.join("kernel"), module, &to)
+    }
+}
+
+/// Makes the small Debian, or takes what is there. Its kernel stays the one of the day it was made, as its headers do.
+fn make_tree(kernel: Kernel, tree: &Path) -> Result<()> {
+    let Kernel {
+        name,
+        suite,
+        backport,
+        ..
+    } = kernel;
+    let what = format!("make a Debian of {name} for its kernel's modules");
+    let stamp = Inputs::default()
+        .value((kernel, PACKAGES, UNPACK_KERNEL))
+        .stamp(&format!("linux-{name}"));
+    if stamp.is_fresh() && tree.exists() {
+        step::reuse(&what);
+        return Ok(());
+    }
+    if tree.exists() {
+        fs::remove_dir_all(tree)?;
+    }
+    let hook = tree.with_extension("hook");
+    fs::create_dir_all(tree.parent().context("a tree lies in a folder")?)?;
+    fs::write(&hook, format!("set -e{UNPACK_KERNEL}"))?;
+    let mut make = Command::new("mmdebstrap");
+    make.args(["--variant=apt", "--mode=root"])
+        .arg(format!("--include={PACKAGES}"))
+        .arg("--aptopt=APT::Install-Recommends \"false\"")
+        .arg("--aptopt=APT::Sandbox::User \"root\"")
+        .args(
+            ["doc", "locale", "man"]
+                .map(|folder| format!("--dpkgopt=path-exclude=/usr/share/{folder}/*")),
+        )
+        .arg(format!("--customize-hook=sh '{}' \"$1\"", hook.display()));
+    if backport {
+        make.arg(format!(
+            "--aptopt=APT::Default-Release \"{suite}-backports\""
+        ));
+    }
+    make.arg(suite).arg(tree);
+    for line in sources(kernel)? {
+        make.arg(line);
+    }
+    step::run(
+        &what,
+        &format!("linux-tree-{name}"),
+        &mut make,
+        "Is the machine's package mirror reachable, and does it carry this release? Try: apt-get update",
+    )?;
+    stamp.set()
+}
+
+/// The lines that apt takes: the mirrors that this machine takes its own release from.
+fn sources(kernel: Kernel) -> Result<Vec<String>> {
+    let suite = kernel.suite;
+    let (archive, security) = mirrors()?;
+    let mut suites = vec![(archive.clone(), suite.to_owned())];
+    suites.extend(security.map(|mirror| (mirror, format!("{suite}-security"))));
+    if kernel.backport {
+        suites.push((archive, format!("{suite}-backports")));
+    }
+    Ok(suites
+        .into_iter()
+        .map(|(mirror, suite)| format!("deb [signed-by={KEYRING}] {mirror} {suite} main"))
+        .collect())
+}
+
+/// Compiles `linux/` in the tree; a warning is an error.
+fn compile(kernel: Kernel, tree: &Path) -> Result<()> {
+    let name = kernel.name;
+    let source = places::root().join("linux");
+    let what = format!("build modules for {name}'s kernel");
+    let stamp = Inputs::default()
+        .files(&source)?
+        .value(fs::metadata(tree)?.created().ok())
+        .stamp(&format!("linux-{name}-modules"));
+    let modules = tree.join("modules");
+    if stamp.is_fresh() && modules.exists() {
+        step::reuse(&what);
+        return Ok(());
+    }
+    clear(&modules)?;
+    for file in fs::read_dir(&source)? {
+        let file = file?;
+        if file.file_type()?.is_file() {
+            fs::copy(file.path(), modules.join(file.file_name()))?;
+        }
+    }
+    let headers = fs::read_dir(tree.join("usr/src"))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .find(|name| name.starts_with("linux-headers-") && name.ends_with("-amd64"))
+        .context("the headers' package has no /usr/src/linux-headers-*-amd64")?;
+    let mut make = Command::new("unshare");
+    make.args(["--mount", "sh", "-ec"])
+        .arg("mount -t proc proc \"$0/proc\"; exec chroot \"$0\" make -C \"/usr/src/$1\" M=/modules KCFLAGS=-Werror modules")
+        .arg(tree)
+        .arg(&headers)
+        .env("LC_ALL", "C");
+    step::run(
+        &what,
+        &format!("linux-{name}-modules"),
+        &mut make,
+        "Their source is in linux/.",
+    )?;
+    stamp.set()
+}
+
+fn find_image(tree: &Path, modules: &Path) -> Result<PathBuf> {
+    let aside = modules.join("vmlinuz");
+    if aside.exists() {
+        return Ok(aside);
+    }
+    fs::read_dir(tree.join("kernel/boot"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.to_string_lossy().contains("vmlinuz-"))
+        .context("the kernel's package has no vmlinuz")
+}
+
+/// The one entry of the first of these folders that there is.
+fn only_entry(folders: &[PathBuf]) -> Result<PathBuf> {
+    let folder = folders
+        .iter()
+        .find(|folder| folder.exists())
+        .context("the kernel's package has no modules")?;
+    Ok(fs::read_dir(folder)?
+        .next()
+        .context("the kernel's package has no modules")??
+        .path())
+}
+
+/// Compiles a crate of self-checking workloads as programs that bring their libraries along.
+///
+/// # Errors
+/// If it does not compile.
+pub fn build_loads() -> Result<PathBuf> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let home = places::build("target/linux");
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(places::root())
+        .env("CARGO_TARGET_DIR", &home)
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Cstrip=symbols")
+        .args(["build", "--release", "--package", "tmem-linux-load"])
+        .args(["--target", TARGET]);
+    step::run(
+        "build workloads for Linux guests",
+        "linux-loads",
+        &mut cargo,
+        "Their source is in tests/linux/.",
+    )?;
+    Ok(home.join(TARGET).join("release"))
+}

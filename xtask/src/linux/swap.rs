@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Hosts whose Linux guests swap into tmem.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::build::dom0::kernel;
+use crate::build::{self, Hypervisor};
+use crate::linux::guest::Guest;
+use crate::linux::kernel::Built;
+use crate::machines::guest::Kind;
+use crate::machines::host::Host;
+use crate::machines::qemu::Hardware;
+use crate::places;
+
+const HOST: &str = include_str!("host.sh");
+const CASES: &str = include_str!("swap.sh");
+
+/// A kernel's host: it runs that kernel as guests of these kinds, one after the other.
+///
+/// # Errors
+/// If a file for it can't be written.
+pub fn host(
+    kernel: &Built,
+    host: &build::Built,
+    loads: &Path,
+    guests: &[(Kind, u32)],
+    pages: u64,
+) -> Result<Host<'static>> {
+    let mut script = format!("{HOST}\n{CASES}\n");
+    let mut files = dom0_files(host)?;
+    for (disk, &(kind, vcpus)) in (0..).zip(guests) {
+        let guest = Guest {
+            name: format!("{}-{}-{vcpus}", kernel.kernel.name, kind.xl_type()),
+            kind,
+            vcpus,
+            memory: 256,
+            disk,
+        };
+        files.extend(guest.files(kernel, host, loads)?);
+        // Writing to a string does not fail.
+        let _ = writeln!(script, "swap_cases {} {vcpus} {pages}", guest.name);
+    }
+    Ok(Host {
+        name: kernel.kernel.host,
+        memory: 1536,
+        cpus: 2,
+        hardware: Hardware::Plain,
+        options: "tmem=1 dom0_mem=1024M,max:1024M",
+        hypervisor: Hypervisor::Tmem,
+        guests: Vec::new(),
+        files,
+        script,
+        limit: Duration::from_mins(20 * guests.len() as u64),
+    })
+}
+
+/// What dom0 serves disks with.
+fn dom0_files(host: &build::Built) -> Result<Vec<(PathBuf, String)>> {
+    let unpacked = &host.dom0.unpacked;
+    let kernels = fs::read_dir(unpacked.join("lib/modules"))?
+        .next()
+        .context("dom0's kernel has no modules")??
+        .path();
+    let home = places::build("linux/dom0").join(host.name());
+    fs::create_dir_all(&home)?;
+    let mut files = vec![(
+        unpacked.join("usr/bin/xenstore-read"),
+        "bin/xenstore-read".to_owned(),
+    )];
+    for module in ["brd", "xen-blkback/xen-blkback"] {
+        let name = Path::new(module)
+            .file_name()
+            .context("a module has a name")?;
+        let to = home.join(name).with_extension("ko");
+        kernel::copy_module(&kernels.join("kernel/drivers/block"), module, &to)?;
+        let place = Path::new("host").join(name).with_extension("ko");
+        files.push((to, place.to_string_lossy().into_owned()));
+    }
+    Ok(files)
+}
