@@ -79,7 +79,7 @@ fn stated(line: &str) -> Option<&str> {
 }
 
 fn expected(path: &Path) -> &'static str {
-    if ["c-glue", "linux", "xen-patches"]
+    if ["c-glue", "linux", "tests/linux/dm-hold", "xen-patches"]
         .iter()
         .any(|folder| path.starts_with(folder))
     {
