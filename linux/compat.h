@@ -63,7 +63,7 @@ static inline void tmem_bdev_close(struct tmem_bdev *from)
  * The same for the device of the number @dev, with device-mapper's @mode; @holder may
  * claim it more than once.
  */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#if TMEM_LINUX_SINCE(6, 5)
 #define tmem_mode_t blk_mode_t
 #define TMEM_MODE_WRITE BLK_OPEN_WRITE
 #else
@@ -74,7 +74,7 @@ static inline void tmem_bdev_close(struct tmem_bdev *from)
 static inline struct block_device *tmem_bdev_claim(struct tmem_bdev *to, dev_t dev,
 						   tmem_mode_t mode, void *holder)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#if TMEM_LINUX_SINCE(6, 9)
 	to->file = bdev_file_open_by_dev(dev, mode, holder, NULL);
 	to->bdev = IS_ERR(to->file) ? ERR_CAST(to->file) : file_bdev(to->file);
 #else
@@ -85,7 +85,7 @@ static inline struct block_device *tmem_bdev_claim(struct tmem_bdev *to, dev_t d
 
 static inline void tmem_bdev_unclaim(struct tmem_bdev *from, tmem_mode_t mode)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#if TMEM_LINUX_SINCE(6, 9)
 	fput(from->file);
 #else
 	blkdev_put(from->bdev, mode | FMODE_EXCL);

@@ -19,6 +19,7 @@
 #include <linux/module.h>
 #include <linux/version.h>
 
+#define SINCE_6_9 (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0))
 #define DM_MSG_PREFIX "hold"
 #define BLOCK_SHIFT (12 - SECTOR_SHIFT)
 
@@ -110,7 +111,7 @@ static int discard(unsigned int major, unsigned int minor, sector_t first, secto
 	dev_t dev = MKDEV(major, minor);
 	struct block_device *bdev;
 	int err;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#if SINCE_6_9
 	struct file *file = bdev_file_open_by_dev(dev, BLK_OPEN_READ | BLK_OPEN_WRITE, NULL, NULL);
 
 	if (IS_ERR(file))
@@ -122,7 +123,7 @@ static int discard(unsigned int major, unsigned int minor, sector_t first, secto
 		return PTR_ERR(bdev);
 #endif
 	err = blkdev_issue_discard(bdev, first, count, GFP_KERNEL);
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#if SINCE_6_9
 	fput(file);
 #else
 	blkdev_put(bdev, FMODE_READ | FMODE_WRITE);
