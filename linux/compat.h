@@ -60,6 +60,39 @@ static inline void tmem_bdev_close(struct tmem_bdev *from)
 }
 
 /*
+ * The same for the device of the number @dev, with device-mapper's @mode; @holder may
+ * claim it more than once.
+ */
+#if TMEM_LINUX_SINCE(6, 5)
+#define tmem_mode_t blk_mode_t
+#define TMEM_MODE_WRITE BLK_OPEN_WRITE
+#else
+#define tmem_mode_t fmode_t
+#define TMEM_MODE_WRITE FMODE_WRITE
+#endif
+
+static inline struct block_device *tmem_bdev_claim(struct tmem_bdev *to, dev_t dev,
+						   tmem_mode_t mode, void *holder)
+{
+#if TMEM_LINUX_SINCE(6, 9)
+	to->file = bdev_file_open_by_dev(dev, mode, holder, NULL);
+	to->bdev = IS_ERR(to->file) ? ERR_CAST(to->file) : file_bdev(to->file);
+#else
+	to->bdev = blkdev_get_by_dev(dev, mode | FMODE_EXCL, holder);
+#endif
+	return to->bdev;
+}
+
+static inline void tmem_bdev_unclaim(struct tmem_bdev *from, tmem_mode_t mode)
+{
+#if TMEM_LINUX_SINCE(6, 9)
+	fput(from->file);
+#else
+	blkdev_put(from->bdev, mode | FMODE_EXCL);
+#endif
+}
+
+/*
  * A disk without queue that transfers whole pages only.  @synchronous: it is done
  * with a transfer when it is asked for one, so that swap need not wait for it.
  */

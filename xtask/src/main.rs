@@ -90,6 +90,8 @@ enum Task {
     },
     /// Build the modules for Linux guests, and try them on stock kernels
     Linux(linux::Options),
+    /// Try disks under dm-tmem on stock kernels, or the driver's mutants
+    LinuxDisks(linux::DiskOptions),
     /// Install the Debian packages that the other tasks need
     Setup,
 }
@@ -127,6 +129,7 @@ fn main() -> ExitCode {
             failed.map(|error| eprintln!("\nerror: {error:#}")).count() == 0
         }),
         Task::Linux(options) => linux::run(&options),
+        Task::LinuxDisks(options) => linux::try_disks(&options),
         Task::Setup => needed::install().map(|()| true),
     };
     match done {

@@ -82,7 +82,7 @@ fn expected(path: &Path) -> &'static str {
     if path.starts_with("xen-patches/series/tools") {
         // Xen's libraries.
         "LGPL-2.1-only"
-    } else if ["c-glue", "linux", "xen-patches"]
+    } else if ["c-glue", "linux", "tests/linux/dm-hold", "xen-patches"]
         .iter()
         .any(|folder| path.starts_with(folder))
     {

@@ -15,7 +15,7 @@ use crate::debian::suite::{KEYRING, mirrors};
 use crate::files::clear;
 use crate::places;
 use crate::stamp::Inputs;
-use crate::step;
+use crate::step::{self, output};
 
 /// A kernel as users have it.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -52,8 +52,9 @@ pub const KERNELS: [Kernel; 3] = [
     },
 ];
 
-/// What a kernel's modules are built with.
-const PACKAGES: &str = "gcc,libc6-dev,make,linux-headers-amd64";
+/// What a kernel's modules are built with; and programs that its guests run.
+const PACKAGES: &str = "gcc,libc6-dev,make,linux-headers-amd64,\
+    btrfs-progs,dmsetup,e2fsprogs,mount,util-linux,xfsprogs";
 
 /// Unpacks the kernel that belongs to the headers, without what installing it would bring along.
 const UNPACK_KERNEL: &str = r#"
@@ -67,6 +68,8 @@ pub struct Built {
     pub kernel: Kernel,
     /// As Xen starts it.
     pub image: PathBuf,
+    /// The Debian that it is of.
+    pub tree: PathBuf,
     /// The kernel's own modules.
     modules: PathBuf,
     /// Ours.
@@ -88,6 +91,7 @@ pub fn build(kernel: Kernel) -> Result<Built> {
         kernel,
         image: places::build(&format!("linux/{}.elf", kernel.name)),
         ours: tree.join("modules"),
+        tree: tree.clone(),
         modules,
     };
     if !built.image.exists() {
@@ -109,6 +113,79 @@ impl Built {
         let to = to.join(name).with_extension("ko");
         kernel::copy_module(&self.modules.join("kernel"), module, &to)
     }
+
+    /// Copies modules of the kernel's, by name, with all that they need, into a folder; in the order to load them in.
+    /// What is not there is taken to be part of the kernel.
+    ///
+    /// # Errors
+    /// If one can't be read.
+    pub fn copy_with_needs(&self, names: &[&str], to: &Path) -> Result<Vec<String>> {
+        let listed = output(
+            Command::new("find")
+                .arg(self.modules.join("kernel"))
+                .args(["-name", "*.ko*"]),
+        )?;
+        let mut copy = Modules {
+            paths: listed.lines().map(PathBuf::from).collect(),
+            home: self.modules.join("kernel"),
+            to: to.to_owned(),
+            order: Vec::new(),
+        };
+        names.iter().try_for_each(|name| copy.add(name))?;
+        Ok(copy.order)
+    }
+}
+
+/// Modules on their way into a folder.
+struct Modules {
+    paths: Vec<PathBuf>,
+    home: PathBuf,
+    to: PathBuf,
+    order: Vec<String>,
+}
+
+impl Modules {
+    fn add(&mut self, name: &str) -> Result<()> {
+        // They are named by either of the two signs.
+        let name = name.replace('-', "_");
+        let named = |path: &&PathBuf| {
+            let file = path.file_name().and_then(|file| file.to_str());
+            file.and_then(|file| file.split('.').next())
+                .is_some_and(|stem| stem.replace('-', "_") == name)
+        };
+        let Some(path) = self.paths.iter().find(named) else {
+            return Ok(());
+        };
+        let to = self.to.join(format!("{name}.ko"));
+        if to.exists() {
+            return Ok(());
+        }
+        let path = path
+            .strip_prefix(&self.home)?
+            .to_string_lossy()
+            .into_owned();
+        let module = path.split(".ko").next().context("a module has a name")?;
+        kernel::copy_module(&self.home, module, &to)?;
+        for need in needs(&fs::read(&to)?) {
+            self.add(&need)?;
+        }
+        self.order.push(name);
+        Ok(())
+    }
+}
+
+/// The modules that one says it needs.
+fn needs(module: &[u8]) -> Vec<String> {
+    const KEY: &[u8] = b"\0depends=";
+    let Some(at) = module.windows(KEY.len()).position(|bytes| bytes == KEY) else {
+        return Vec::new();
+    };
+    let value = module[at + KEY.len()..].split(|&byte| byte == 0).next();
+    String::from_utf8_lossy(value.unwrap_or_default())
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Makes the small Debian, or takes what is there. Its kernel stays the one of the day it was made, as its headers do.
@@ -183,6 +260,7 @@ fn compile(kernel: Kernel, tree: &Path) -> Result<()> {
     let what = format!("build modules for {name}'s kernel");
     let stamp = Inputs::default()
         .files(&source)?
+        .files(&places::root().join("tests/linux/dm-hold"))?
         .value(fs::metadata(tree)?.created().ok())
         .stamp(&format!("linux-{name}-modules"));
     let modules = tree.join("modules");
@@ -197,23 +275,40 @@ fn compile(kernel: Kernel, tree: &Path) -> Result<()> {
             fs::copy(file.path(), modules.join(file.file_name()))?;
         }
     }
+    // The tests' own, beside them.
+    let tests = places::root().join("tests/linux/dm-hold");
+    fs::create_dir(modules.join("dm-hold"))?;
+    for file in fs::read_dir(&tests)? {
+        let file = file?;
+        fs::copy(file.path(), modules.join("dm-hold").join(file.file_name()))?;
+    }
+    step::run(
+        &what,
+        &format!("linux-{name}-modules"),
+        &mut make(tree, &["modules", "modules/dm-hold"])?,
+        "Their source is in linux/.",
+    )?;
+    stamp.set()
+}
+
+/// Has the kernel's headers build the modules in these folders of its tree; a warning is an error.
+pub fn make(tree: &Path, folders: &[&str]) -> Result<Command> {
+    const SCRIPT: &str = r#"
+tree=$1 headers=/usr/src/$2
+shift 2
+mount -t proc proc "$tree/proc"
+for folder; do chroot "$tree" make -C "$headers" M="/$folder" KCFLAGS=-Werror modules; done"#;
     let headers = fs::read_dir(tree.join("usr/src"))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .find(|name| name.starts_with("linux-headers-") && name.ends_with("-amd64"))
         .context("the headers' package has no /usr/src/linux-headers-*-amd64")?;
     let mut make = Command::new("unshare");
-    make.args(["--mount", "sh", "-ec"])
-        .arg("mount -t proc proc \"$0/proc\"; exec chroot \"$0\" make -C \"/usr/src/$1\" M=/modules KCFLAGS=-Werror modules")
+    make.args(["--mount", "sh", "-ec", SCRIPT, "sh"])
         .arg(tree)
-        .arg(&headers)
+        .arg(headers)
+        .args(folders)
         .env("LC_ALL", "C");
-    step::run(
-        &what,
-        &format!("linux-{name}-modules"),
-        &mut make,
-        "Their source is in linux/.",
-    )?;
-    stamp.set()
+    Ok(make)
 }
 
 fn find_image(tree: &Path, modules: &Path) -> Result<PathBuf> {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Linux guests: the modules in `linux/`, built for stock kernels, and tried on them under Xen.
 
+pub mod disk;
+mod disk_mutants;
 pub mod guest;
 pub mod kernel;
 mod style;
@@ -50,6 +52,13 @@ const RUNS: [Run; 4] = [
 
 /// The ways that `test` runs each kernel.
 const SHORT: [&[Run]; KERNELS.len()] = [&[(Kind::Pv64, 1)], &[(Kind::Pvh, 2)], &[(Kind::Pv64, 2)]];
+
+/// What `test` tries of disks on each kernel; what is alike on all is tried on one.
+const DISK_PARTS: [&str; KERNELS.len()] = [
+    "conditions ext4 module",
+    "conditions xfs image",
+    "conditions btrfs hidden",
+];
 
 /// Builds the modules and what they are tried on, and tries them; whether all passed.
 ///
@@ -107,7 +116,55 @@ pub fn check(host: &build::Built) -> Tally {
     for (kernel, runs) in KERNELS.into_iter().zip(SHORT) {
         tally.add(try_on(kernel, runs, PAGES, host));
     }
+    for (kernel, parts) in KERNELS.into_iter().zip(DISK_PARTS) {
+        let options = disk::Options::short(parts);
+        let done = kernel::build(kernel)
+            .and_then(|kernel| disk::try_on(&kernel, &host.xen.image, &options));
+        match done {
+            Ok(cases) => tally.add(cases),
+            Err(error) => tally.fail(format!("{error:#}")),
+        }
+    }
     tally
+}
+
+/// Tries disks on a kernel of that name or on all, or the driver's mutants; whether all passed.
+///
+/// # Errors
+/// If something does not build.
+pub fn try_disks(options: &DiskOptions) -> Result<bool> {
+    let host = build::everything(&options.choice)?;
+    let mut tally = Tally::default();
+    if options.how.mutants {
+        tally.add(disk::try_mutants(&host.xen.image)?);
+        return Ok(tally.sum());
+    }
+    for kernel in KERNELS {
+        if options
+            .kernel
+            .as_ref()
+            .is_none_or(|name| name == kernel.name)
+        {
+            tally.add(disk::try_on(
+                &kernel::build(kernel)?,
+                &host.xen.image,
+                &options.how,
+            )?);
+        }
+    }
+    Ok(tally.sum())
+}
+
+/// Which disks, and how much they do.
+#[derive(clap::Args)]
+pub struct DiskOptions {
+    /// One kernel alone, such as `trixie`
+    #[arg(long)]
+    kernel: Option<String>,
+    #[command(flatten)]
+    how: disk::Options,
+    #[command(flatten)]
+    choice: Choice,
 }
 
 /// Builds the modules for a kernel, and tries them in guests that run it.

@@ -3,7 +3,7 @@
 
 mod device_model;
 pub mod kernel;
-mod tree;
+pub mod tree;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
