@@ -54,6 +54,7 @@ fn host(name: &'static str, script: &str) -> Host<'static> {
         options: "tmem=1",
         hypervisor: Hypervisor::Tmem,
         guests: Vec::new(),
+        files: Vec::new(),
         script: format!("{SAVES}{script}"),
         limit: Duration::from_mins(25),
     }
