@@ -48,6 +48,11 @@ free_mib() {
     awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo
 }
 
+# How much memory the load may have, before it is swapped.
+limit_load() {
+    echo "$1" > /sys/fs/cgroup/load/memory.max
+}
+
 # Runs a program where it may be swapped, and says how it ends.
 load() {
     sh -c 'echo $$ > /sys/fs/cgroup/load/cgroup.procs; exec swap-load "$@"' load "$@"

@@ -22,7 +22,7 @@ swap_cases() {
     expect "the host holds what the guest says" as_told "$guest"
 
     # From here on the load has half the memory that it uses, whatever the kernel leaves.
-    expect "the load has little memory" ask "$guest" "echo 24M > /sys/fs/cgroup/load/memory.max"
+    expect "the load has little memory" ask "$guest" limit_load 24M
     begin "$guest: refusals"
     was=$(figure_of "$guest" refused)
     read_was=$(figure_of "$guest" disk_reads)
@@ -83,13 +83,14 @@ swap_cases() {
     ask "$guest" "begin_load --seed 6 $load"
     sleep 3
     refused "not while it is in use" "" ask "$guest" rmmod xen-tmem-swap
-    expect "enough memory" ask "$guest" shrink 232
+    expect "enough memory" ask "$guest" "shrink 232; limit_load max"
     expect "swap goes off, and the module" ask "$guest" swap_off
     expect "no pool is left" test "$(pools_of "$guest")" = 0
     expect "all pages are as they were" ask "$guest" loaded
 
     begin "$guest: its pool is destroyed"
     expect "the disk behind it again" ask "$guest" swap_on backing=/dev/xvdb
+    expect "the load has little memory again" ask "$guest" limit_load 24M
     expect "the rest of its memory is for tmem" ask "$guest" shrink 96
     ask "$guest" "begin_load --seed 7 $load"
     sleep 3
