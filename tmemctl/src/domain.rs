@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Error, Result, ensure};
 
-use crate::xenstore::Xenstore;
+use xenstore_client::Xenstore;
 
 /// `DOMID_FIRST_RESERVED`: from here on Xen numbers special domains.
 const FIRST_RESERVED: u16 = 0x7ff0;

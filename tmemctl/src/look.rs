@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use crate::control::{Tmem, Whom};
 use crate::statistics::Statistics;
-use crate::xenstore::Xenstore;
+use xenstore_client::Xenstore;
 
 /// Looks.
 ///

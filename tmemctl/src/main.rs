@@ -43,7 +43,6 @@ mod stream;
 mod sysctl;
 mod table;
 mod top;
-mod xenstore;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::Path;
@@ -61,7 +60,7 @@ use crate::host::Running;
 use crate::look::look;
 use crate::policy::{Guest, Policy};
 use crate::top::Interval;
-use crate::xenstore::Xenstore;
+use xenstore_client::Xenstore;
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {

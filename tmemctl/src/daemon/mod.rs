@@ -25,9 +25,9 @@ use crate::exporter::{Address, Exporter};
 use crate::look::look;
 use crate::metrics;
 use crate::policy::Policy;
-use crate::xenstore::Xenstore;
 use events::{PolicyFile, Signal, wait};
 use steward::Steward;
+use xenstore_client::Xenstore;
 
 /// Time between two looks at the host's memory.
 const LOOK: Duration = Duration::from_secs(5);

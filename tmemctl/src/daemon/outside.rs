@@ -10,7 +10,7 @@ use crate::control::{Refused, Tmem, Whom};
 use crate::host::{Memory, Running};
 use crate::settings;
 use crate::statistics::Statistics;
-use crate::xenstore::Xenstore;
+use xenstore_client::Xenstore;
 
 /// The hypervisor. Setting anything makes a domain known to tmem.
 pub trait Hypervisor {
