@@ -70,7 +70,7 @@ impl Guest {
         } = self;
         format!(
             "name=\"{name}\"\ntype=\"{kind}\"\nkernel=\"/host/{kernel}.elf\"\nramdisk=\"/host/{name}.cpio\"\n\
-             cmdline=\"console=hvc0 loglevel=2 panic=1 mitigations=off\"\n\
+             cmdline=\"console=hvc0 loglevel=2 panic=1 mitigations=off rootfstype=ramfs\"\n\
              memory={memory}\nvcpus={vcpus}\n\
              disk=['format=raw,vdev=xvdb,access=rw,script=/host/block,target=/dev/ram{disk}']\n\
              on_poweroff=\"destroy\"\non_reboot=\"destroy\"\non_crash=\"destroy\"\n",

@@ -1,22 +1,26 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # A Linux guest's first process: does what dom0 types into its console.
-/bin/busybox --install -s /bin
 export PATH=/bin
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs devtmpfs /dev
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
+
+# What this shell runs stays in memory: its files lie in a ramfs, and it starts anew in a group that has
+# no swap: only what the load uses is swapped.
+if test "$1" != again; then
+    /bin/busybox --install -s /bin
+    mount -t proc proc /proc
+    mount -t sysfs sysfs /sys
+    mount -t devtmpfs devtmpfs /dev
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    cd /sys/fs/cgroup
+    echo +memory > cgroup.subtree_control
+    mkdir init load
+    echo 0 > init/memory.swap.max
+    echo $$ > init/cgroup.procs
+    cd /
+    exec /init again
+fi
 exec < /dev/hvc0 > /dev/hvc0 2>&1
 stty -echo -onlcr
-
-# This shell stays in memory: only what the load uses is swapped.
-cd /sys/fs/cgroup
-echo +memory > cgroup.subtree_control
-mkdir init load
-echo 0 > init/memory.swap.max
-echo $$ > init/cgroup.procs
-cd /
 
 tmem=/sys/block/tmemswap0/tmem
 
