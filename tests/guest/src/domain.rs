@@ -47,7 +47,7 @@ pub struct Domain {
     /// Machine frames of the domain's pages (PV); empty for others. A toolstack that restores the domain writes others.
     machine_frames: &'static [AtomicUsize],
     /// What the builder told a PV domain, and tells it anew when it is restored.
-    start_info: *const StartInfo,
+    start_info: *mut StartInfo,
     /// Root page table (PV: the builder's; else the kernel's own).
     page_table: u64,
     /// The time stamp counter's frequency in kHz.
@@ -150,7 +150,7 @@ unsafe fn discover_pv(info: &'static StartInfo) -> Domain {
         command_line: unsafe { text(info.command_line.as_ptr()) },
         console,
         machine_frames,
-        start_info: &raw const *info,
+        start_info: (&raw const *info).cast_mut(),
         page_table: info.page_table as u64,
         tsc_khz: tsc_khz(Platform::Pv, 0x4000_0000),
     }
@@ -205,7 +205,7 @@ unsafe fn discover_unaided(platform: Platform, initial: bool, command_line: u64)
                 port,
             }),
         machine_frames: &[],
-        start_info: core::ptr::null(),
+        start_info: core::ptr::null_mut(),
         page_table: arch::own_page_table(),
         tsc_khz: tsc_khz(platform, base),
     }
@@ -308,6 +308,29 @@ impl Domain {
     /// The machine frame of the start information, in which a toolstack that restores the domain writes it anew (PV).
     pub fn start_info_frame(&self) -> u64 {
         self.frame_at(self.start_info as u64)
+    }
+
+    /// Writes the store's and the console's page into the start information: by page number, as whoever saves the domain
+    /// wants them, or by machine frame, as the builder does (PV).
+    pub fn name_pages(&self, by_number: bool) {
+        let place = |frame: *mut usize| {
+            // SAFETY: a word of the start information, which nobody else writes while the domain runs.
+            let known = unsafe { frame.read_volatile() };
+            let name = if by_number {
+                let mut frames = self.machine_frames.iter();
+                frames.position(|own| own.load(Ordering::Relaxed) == known)
+            } else {
+                let own = self.machine_frames.get(known);
+                own.map(|own| own.load(Ordering::Relaxed))
+            };
+            // SAFETY: as above.
+            unsafe { frame.write_volatile(name.expect("a page of the domain's")) };
+        };
+        // SAFETY: both are in the start information, which is mapped.
+        unsafe {
+            place(&raw mut (*self.start_info).store_frame);
+            place(&raw mut (*self.start_info).console_frame);
+        }
     }
 
     /// Reads the start information (PV).

@@ -29,13 +29,19 @@ const ARCH: usize = 32 * 64 + 2 * WORD * WORD * 8 + if WORD == 8 { 16 } else { 1
 /// Suspends the domain; whether it goes on where it was, as far as the guest can tell.
 pub fn suspend() -> bool {
     let domain = domain::get();
-    let code = hypercall::suspend(match domain.platform {
-        Platform::Pv => domain.start_info_frame(),
-        Platform::Pvh | Platform::Hvm => 0,
-    });
+    let is_pv = domain.platform == Platform::Pv;
+    if is_pv {
+        domain.name_pages(true);
+    }
+    let code = hypercall::suspend(if is_pv { domain.start_info_frame() } else { 0 });
+    let here = code == 1;
+    if is_pv && here {
+        // Nobody has written it anew.
+        domain.name_pages(false);
+    }
     console::reconnect();
     show_frames();
-    code == 1
+    here
 }
 
 /// Lets the toolstack find the list of machine frames (PV). It looks as soon as it begins to save the domain.

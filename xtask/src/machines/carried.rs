@@ -13,8 +13,10 @@ const SAVES: &str = include_str!("saves.sh");
 
 /// Guests that go and come back.
 pub fn carried() -> Host<'static> {
-    let guest = |name: &str, kind| {
-        Guest::new(
+    let guest = |name: &str, kind| Guest {
+        // What is saved has to fit dom0's memory; firmware and devices take some more.
+        memory: if kind == Kind::Hvm { 64 } else { 32 },
+        ..Guest::new(
             name,
             kind,
             1,

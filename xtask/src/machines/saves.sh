@@ -5,6 +5,9 @@
 # Shared pools' name, as the test guest asks for them.
 shared=efcdab89-6745-2301-1032-547698badcfe
 
+# What is saved takes memory of dom0's: more than its file system has by default.
+mount -o remount,size=100% /
+
 # A key of a domain's line in the list.
 figure() {
     id=$(xl domid "$1") || return
@@ -21,9 +24,10 @@ said() {
     cat "/var/log/xen/console/guest-$1.log" "/var/log/xen/console/guest-$1--incoming.log" 2> /dev/null
 }
 
-# has_said NAME WORDS [TIMES]: waits until it has, so often.
+# has_said NAME WORDS [TIMES]: waits until it has, so often; longer than Xen waits
+# for whoever saves a guest.
 has_said() {
-    for try in $(seq 600); do
+    for try in $(seq 1200); do
         test "$(said "$1" | grep -c "$2")" -lt "${3:-1}" || return 0
         sleep 0.2
     done
