@@ -71,7 +71,7 @@ struct xen_tmem_client {
 #define XEN_TMEM_CLIENT_COMPRESS  (1u << 1)
 #define XEN_TMEM_CLIENT_MIGRATING (1u << 2) /* OUT: is being saved */
     uint32_t flags;
-    uint32_t weight;    /* 0: no limit */
+    uint32_t weight;    /* 0: none is set */
 };
 typedef struct xen_tmem_client xen_tmem_client_t;
 DEFINE_XEN_GUEST_HANDLE(xen_tmem_client_t);

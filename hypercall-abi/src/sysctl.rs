@@ -162,7 +162,7 @@ pub struct ClientInfo {
     pub nr_pools: U32,
     /// [`ClientFlags`].
     pub flags: U32,
-    /// Its weight under pressure; 0 means no limit.
+    /// Its weight under pressure; 0 means that none is set.
     pub weight: U32,
 }
 

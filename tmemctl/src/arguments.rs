@@ -180,7 +180,7 @@ pub struct Target {
 pub struct Set {
     /// The domain's id or name
     pub domain: Domain,
-    /// Share of ephemeral memory, in proportion to other domains' weights; 0 for no limit
+    /// Share of ephemeral memory, in proportion to other domains' weights; 0 removes it, and counts as 256 where other domains have one
     #[arg(long, group = "change")]
     pub weight: Option<u32>,
     /// Limit on the memory of persistent pages: in KiB, or with a suffix K, M or G; "none" leaves the domain's own limit

@@ -143,7 +143,7 @@ fn of_domains(families: &mut Families, clients: &[Client]) {
     );
     families.gauge(
         "domain_weight",
-        "Weight of a domain; 0 means no limit",
+        "Weight of a domain; 0 means that none is set",
         each(|client| client.weight.into()),
     );
     families.gauge(

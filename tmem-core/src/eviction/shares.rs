@@ -2,30 +2,46 @@
 //! Which client gives: weights, and the shares of memory that they mean.
 //!
 //! ```text
-//! client   weight  frames   share = frames of all with a weight × weight / weights   above
-//!   A         1      300                    200                                      50 %  ◄─ gives
-//!   B         2      300                    400                                       -
+//! client   weight  frames   share = frames of all × weight / weights of all   above
+//!   A         1      300                    200                                50 %  ◄─ gives
+//!   B         2      300                    400                                 -
 //! ```
 //!
-//! A client whose weight is 0 has no limit, and no part in this.
+//! As long as no client has a weight, there are no shares: the page that is most urgent goes, whoever has it. As soon as one
+//! has, those without count as if theirs were [`DEFAULT_WEIGHT`].
+
+/// What a client's weight counts as that was given none, where another one has a weight. Xen's schedulers have the same.
+const DEFAULT_WEIGHT: u32 = 256;
 
 /// What a client has of ephemeral memory, and what it may have.
 #[derive(Clone, Copy)]
 pub(crate) struct Claim {
-    /// Relative to others' weights.
+    /// Relative to others' weights; 0: none was given.
     pub(crate) weight: u32,
     pub(crate) frames: u64,
 }
 
-/// Of the clients that have a weight, the one furthest above its share, in proportion to that; none if all are at theirs, or
-/// below.
+impl Claim {
+    fn weight(self) -> u64 {
+        u64::from(if self.weight == 0 {
+            DEFAULT_WEIGHT
+        } else {
+            self.weight
+        })
+    }
+}
+
+/// The client furthest above its share, in proportion to that; none if nobody has a weight, or if all are at theirs, or below.
 pub(crate) fn furthest_above<C, I: Iterator<Item = (C, Claim)>>(
     clients: impl Fn() -> I,
 ) -> Option<C> {
-    let weights: u64 = clients().map(|(_, claim)| u64::from(claim.weight)).sum();
+    if clients().all(|(_, claim)| claim.weight == 0) {
+        return None;
+    }
+    let weights: u64 = clients().map(|(_, claim)| claim.weight()).sum();
     let frames: u64 = clients().map(|(_, claim)| claim.frames).sum();
     let excess = |claim: Claim| {
-        let share = frames * u64::from(claim.weight) / weights.max(1);
+        let share = frames.saturating_mul(claim.weight()) / weights.max(1);
         // A hundredth above is still at its share.
         claim
             .frames
@@ -55,8 +71,11 @@ mod tests {
     fn the_client_furthest_above_its_share_gives() {
         assert_eq!(gives(&[(1, 300), (2, 300)]), Some(0));
         assert_eq!(gives(&[(1, 1000), (1, 1010)]), None, "a hundredth above");
-        assert_eq!(gives(&[]), None, "nobody has a weight");
+        assert_eq!(gives(&[]), None, "nobody is there");
+        assert_eq!(gives(&[(0, 5), (0, 500)]), None, "nobody has a weight");
         assert_eq!(gives(&[(1, 200), (4, 800), (4, 200)]), Some(1));
         assert_eq!(gives(&[(1, 500)]), None, "all there is is its share");
+        assert_eq!(gives(&[(256, 500), (0, 100)]), Some(0), "a single weight");
+        assert_eq!(gives(&[(512, 500), (0, 400)]), Some(1), "a single weight");
     }
 }

@@ -50,7 +50,7 @@ pub struct Decided<T> {
 pub struct Verdict {
     /// Whether it may store pages at all.
     pub allowed: Decided<bool>,
-    /// Its share of ephemeral memory; 0 means no limit.
+    /// Its share of ephemeral memory; 0 means that none is set.
     pub weight: Decided<u32>,
     /// Whether its pages are compressed; `None` leaves that to Xen's command line.
     pub compress: Decided<Option<bool>>,
