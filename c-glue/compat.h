@@ -6,6 +6,7 @@
 #ifndef __TMEM_COMPAT_H__
 #define __TMEM_COMPAT_H__
 
+#include <xen/numa.h>
 #include <xen/spinlock.h>
 
 /*
@@ -15,6 +16,11 @@
 #ifndef nrspin_unlock
 #define nrspin_lock(lock) spin_lock(lock)
 #define nrspin_unlock(lock) spin_unlock(lock)
+#endif
+
+/* Until Xen 4.18 nodes were looked up by address. */
+#ifndef page_to_nid
+#define page_to_nid(page) phys_to_nid(page_to_maddr(page))
 #endif
 
 #endif /* __TMEM_COMPAT_H__ */

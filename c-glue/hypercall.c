@@ -1,7 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Transcendent memory: the guests' hypercall, and the library's life with
- * CPUs, domains and the heap.
+ * CPUs and domains.
+ *
+ * Who may hold a struct domain for the library, and for how long:
+ *
+ *   a hypercall        its own domain, which lives while a vCPU of it runs.
+ *   a client           the domain that made it, to charge frames to.  It ends
+ *                      in tmem_domain_teardown(), which is not through before
+ *                      nobody can reach the domain by the client any more, nor
+ *                      before the last frame is uncharged.
+ *   a control op       another domain, by rcu_lock_domain_by_id(), under
+ *                      control_lock, and only if it is not dying.  Teardown
+ *                      passes that lock first, so no client is made after it.
+ *   figures, the key   clients, by the library's own references, and so keep
+ *                      teardown from ending, for the time of one look at one.
+ *
+ * tmem_domain_destroyed() asserts it where the domain is freed.
  */
 
 #include <xen/cpu.h>
@@ -14,14 +29,14 @@
 #include <xen/percpu.h>
 #include <xen/random.h>
 #include <xen/sched.h>
+#include <xen/time.h>
 #include <xen/tmem.h>
 #include <xen/vmap.h>
 #include <xsm/xsm.h>
+#include <asm/io.h>
+#include <asm/p2m.h>
 
 #include "inside.h"
-
-/* How many frames to ask for at once when the heap needs some. */
-#define RELINQUISH_BATCH 32
 
 static bool __read_mostly opt_tmem;
 boolean_param("tmem", opt_tmem);
@@ -32,7 +47,13 @@ boolean_param("tmem_compress", opt_tmem_compress);
 static bool __initdata opt_tmem_dedup;
 boolean_param("tmem_dedup", opt_tmem_dedup);
 
+bool tmem_is_on(void)
+{
+    return opt_tmem;
+}
+
 DEFINE_PER_CPU(bool, tmem_inside);
+DEFINE_PER_CPU(uint64_t, tmem_paged_out);
 
 static DEFINE_PER_CPU(void *, scratch);
 
@@ -96,6 +117,18 @@ static long serve(XEN_GUEST_HANDLE_PARAM(void) arg, bool compat)
     rc = tmem_rs_op(&d->tmem.guest, op, compat);
     tmem_leave();
 
+#ifdef CONFIG_MEM_PAGING
+    if ( unlikely(this_cpu(tmem_paged_out)) )
+    {
+        gfn_t gfn = _gfn(~this_cpu(tmem_paged_out));
+
+        /* This may sleep, and so go on on another CPU. */
+        this_cpu(tmem_paged_out) = 0;
+        p2m_mem_paging_populate(d, gfn);
+        rc = -ERESTART;
+    }
+#endif
+
     if ( rc == -ERESTART )
         rc = hypercall_create_continuation(__HYPERVISOR_tmem_op, "h", arg);
 
@@ -136,61 +169,19 @@ int tmem_domain_teardown(struct domain *d)
     done = tmem_rs_client_destroy(&d->tmem.guest);
     tmem_leave();
 
-    return done ? 0 : -ERESTART;
+    if ( !done )
+        return -ERESTART;
+
+    /* What its metadata has left over of a block is nobody's now. */
+    while ( tmem_drop_stock() )
+        continue;
+
+    return 0;
 }
 
-static bool relinquish(enum tmem_rs_wait wait)
+void tmem_domain_destroyed(const struct domain *d)
 {
-    bool freed;
-
-    /*
-     * Interrupts may have come to a CPU that holds a lock of the library, and
-     * with them off a wait for one could be a wait for an answer from here.
-     */
-    if ( !opt_tmem || system_state < SYS_STATE_active || this_cpu(tmem_inside) ||
-         in_irq() || !local_irq_is_enabled() )
-        return false;
-
-    tmem_enter();
-    freed = tmem_rs_relinquish(RELINQUISH_BATCH, wait);
-    tmem_leave();
-
-    return freed;
-}
-
-void tmem_keep_reserve(void)
-{
-    if ( opt_tmem && unlikely(tmem_reserve_is_low()) && tmem_cached() )
-        relinquish(TMEM_RS_WAIT_NOT);
-}
-
-bool tmem_relinquish(void)
-{
-    return relinquish(TMEM_RS_WAIT_A_LITTLE);
-}
-
-uint64_t tmem_freeable(void)
-{
-    return opt_tmem ? tmem_rs_freeable() : 0;
-}
-
-/*
- * Gives back what is missing for that many pages to be free and not claimed,
- * or a part of it, and says whether it makes sense to try again.
- */
-static bool make_room(unsigned long pages)
-{
-    bool freed;
-
-    if ( unclaimed_pages() + tmem_freeable() < pages )
-        return false;
-
-    do {
-        tmem_yield();
-        freed = relinquish(TMEM_RS_WAIT_ALWAYS);
-    } while ( freed && unclaimed_pages() < pages && !hypercall_preempt_check() );
-
-    return freed;
+    ASSERT(!d->tmem.guest.client && !domain_tmem_frames(d));
 }
 
 long tmem_claim_pages(struct domain *d, unsigned long pages, unsigned long cmd,
@@ -198,7 +189,7 @@ long tmem_claim_pages(struct domain *d, unsigned long pages, unsigned long cmd,
 {
     long rc = domain_set_outstanding_pages(d, pages);
 
-    if ( rc == -ENOMEM && make_room(pages - domain_tot_pages(d)) )
+    if ( rc == -ENOMEM && tmem_make_room(pages - domain_tot_pages(d)) )
         rc = hypercall_create_continuation(__HYPERVISOR_memory_op, "lh", cmd,
                                            arg);
 
@@ -231,6 +222,27 @@ static struct notifier_block cpu_nfb = {
     .notifier_call = cpu_callback,
 };
 
+/*
+ * A word of the seed that keeps guests from choosing names that collide.
+ * get_random() is the time and little more on CPUs without RDRAND, so what
+ * reading a port takes is mixed in: it depends on the phases of clocks, and
+ * nobody has measured it from inside a guest.
+ */
+static uint64_t __init random_word(void)
+{
+    uint64_t word = ((uint64_t)get_random() << 32) | get_random();
+    unsigned int i;
+
+    for ( i = 0; i < 256; i++ )
+    {
+        inb(0x61);
+        word = (word ^ get_cycles()) * 0x9e3779b97f4a7c15ULL;
+        word ^= word >> 29;
+    }
+
+    return word;
+}
+
 static int __init cf_check tmem_init(void)
 {
     struct tmem_rs_config config = {
@@ -238,25 +250,27 @@ static int __init cf_check tmem_init(void)
         .dedup = opt_tmem_dedup,
     };
     unsigned int cpu, i;
+    int rc;
 
     if ( !opt_tmem )
         return 0;
 
+    rc = tmem_frames_init();
     for_each_online_cpu ( cpu )
-        if ( alloc_scratch(cpu) )
-        {
-            printk(XENLOG_ERR "tmem: off, no memory for CPU%u\n", cpu);
-            for_each_online_cpu ( cpu )
-                free_scratch(cpu);
-            opt_tmem = false;
-            return -ENOMEM;
-        }
+        rc = rc ?: alloc_scratch(cpu);
+    if ( rc )
+    {
+        printk(XENLOG_ERR "tmem: off, no memory to begin with\n");
+        for_each_online_cpu ( cpu )
+            free_scratch(cpu);
+        opt_tmem = false;
+        return rc;
+    }
     register_cpu_notifier(&cpu_nfb);
 
     for ( i = 0; i < ARRAY_SIZE(config.seed); i++ )
-        config.seed[i] = ((uint64_t)get_random() << 32) | get_random();
+        config.seed[i] = random_word();
 
-    tmem_set_reserve();
     tmem_rs_init(&config);
     tmem_control_init();
 

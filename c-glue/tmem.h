@@ -12,9 +12,6 @@
 struct domain;
 struct xen_sysctl_tmem_op;
 
-/* The largest allocation that tmem is asked to make room for. */
-#define TMEM_MAX_ORDER 3
-
 #ifdef CONFIG_TMEM
 
 #include <xen/tmem-rs.h>
@@ -40,6 +37,9 @@ void tmem_domain_init(struct domain *d);
 /* Returns 0 or -ERESTART.  No vCPU of the domain may run meanwhile or after. */
 int tmem_domain_teardown(struct domain *d);
 
+/* Where a domain is freed: nothing of it may be left in tmem. */
+void tmem_domain_destroyed(const struct domain *d);
+
 /*
  * Gives some frames that hold no guest's only copy back to the heap if little
  * is left there, unless that takes waiting.  Before each allocation.
@@ -47,10 +47,18 @@ int tmem_domain_teardown(struct domain *d);
 void tmem_keep_reserve(void);
 
 /*
- * Gives some back in any case, and says whether there were any.  For
- * allocations that would fail otherwise.
+ * For an allocation that failed the `tries` + 1st time: gives back what makes
+ * it possible, and says whether to try again.  `bits` is the width of addresses
+ * that it may have.
  */
-bool tmem_relinquish(void);
+bool tmem_make_way(struct domain *d, unsigned int order, unsigned int bits,
+                   unsigned int memflags, unsigned int tries);
+
+/*
+ * Whether the last allocation on this CPU failed only because somebody else
+ * wants the CPU.  Its caller does well to return and to try it again later.
+ */
+bool tmem_was_interrupted(void);
 
 /*
  * Pages that tmem could give back.  Takes locks that are held while pages are
@@ -97,8 +105,12 @@ long tmem_control(const struct xen_sysctl_tmem_op *op,
 
 static inline void tmem_domain_init(struct domain *d) {}
 static inline int tmem_domain_teardown(struct domain *d) { return 0; }
+static inline void tmem_domain_destroyed(const struct domain *d) {}
 static inline void tmem_keep_reserve(void) {}
-static inline bool tmem_relinquish(void) { return false; }
+static inline bool tmem_make_way(
+    struct domain *d, unsigned int order, unsigned int bits,
+    unsigned int memflags, unsigned int tries) { return false; }
+static inline bool tmem_was_interrupted(void) { return false; }
 static inline uint64_t tmem_freeable(void) { return 0; }
 static inline unsigned long tmem_cached(void) { return 0; }
 static inline long tmem_claim_pages(

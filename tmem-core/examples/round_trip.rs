@@ -16,7 +16,7 @@ use std::time::Instant;
 use tmem_core::compress::Scratch;
 use tmem_core::{
     BadFrame, ClientId, Config, Engine, Error, FRAME_BYTES, FrameBytes, FrameNumber, Host, Oid,
-    PoolKind, Progress,
+    OpenPage, PoolKind, Progress,
 };
 
 /// A host with a number of frames to give, and no more.
@@ -112,10 +112,13 @@ unsafe impl Host for TinyHost {
         unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to, 1) };
         Ok(())
     }
-    fn copy_out(&self, from: &FrameBytes, to: NonNull<FrameBytes>) -> Result<(), BadFrame> {
+    fn open<R>(
+        &self,
+        page: NonNull<FrameBytes>,
+        work: impl FnOnce(&mut OpenPage) -> R,
+    ) -> Result<R, BadFrame> {
         // SAFETY: as in `copy_in`.
-        unsafe { ptr::copy_nonoverlapping(from, to.as_ptr(), 1) };
-        Ok(())
+        Ok(work(&mut unsafe { OpenPage::new(page) }))
     }
 
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {

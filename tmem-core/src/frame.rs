@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One frame: its bytes, and its number.
 
+use core::ptr::NonNull;
+
 /// Bytes in a frame, and in a guest's page.
 pub const FRAME_BYTES: usize = 4096;
 
@@ -15,3 +17,38 @@ pub struct FrameNumber(pub u64);
 /// The guest's frame could not be read or written: not the guest's, not memory, or not writable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadFrame;
+
+/// A guest's page that its host holds open for writing. The guest may read and write it meanwhile.
+///
+/// # Invariants
+/// `bytes` points to memory of a frame's size that may be written, and that nothing else in the engine refers to.
+pub struct OpenPage {
+    bytes: NonNull<FrameBytes>,
+    written: bool,
+}
+
+impl OpenPage {
+    /// # Safety
+    /// `bytes` is a frame long, aligned, and may be written for as long as this is used.
+    #[must_use]
+    pub unsafe fn new(bytes: NonNull<FrameBytes>) -> Self {
+        // INVARIANT: the caller's promise.
+        Self {
+            bytes,
+            written: false,
+        }
+    }
+
+    /// Whether the page was written to.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.written
+    }
+
+    /// Fills the page.
+    pub(crate) fn write(&mut self, from: &FrameBytes) {
+        // SAFETY: by the invariant; frames of the engine's are no guest's, so the two do not overlap.
+        unsafe { core::ptr::copy_nonoverlapping(from, self.bytes.as_ptr(), 1) };
+        self.written = true;
+    }
+}

@@ -4,13 +4,15 @@
 use core::ptr::NonNull;
 
 use crate::compress::scratch::Scratch;
-use crate::frame::{BadFrame, FrameBytes, FrameNumber};
+use crate::frame::{BadFrame, FrameBytes, FrameNumber, OpenPage};
+use crate::holder::Holder;
 
 /// The machine under the engine: frames, guest memory, time, chance.
 ///
 /// Frames come one at a time. *Metadata* frames stay mapped from allocation to release; *data* frames are mapped only
-/// while the engine copies. No method may call back into the engine, except that `free_*` and `uncharge` may be called
-/// with engine locks held and must not wait for anything that waits for the engine.
+/// while the engine copies. No method may call back into the engine. `copy_in` and `open` are called without any lock of the
+/// engine's, as they may have to wait for what the guest does; all others may be called under one, and must not wait for
+/// anything that waits for the engine.
 ///
 /// # Safety
 ///
@@ -18,7 +20,7 @@ use crate::frame::{BadFrame, FrameBytes, FrameNumber};
 /// else reads, writes, maps or frees it; that `map` of a live data frame yields its bytes at a 4096-aligned address that
 /// stays valid until the matching `unmap`; and that `with_scratch` never hands the same scratch to two callers at once.
 pub unsafe trait Host: Sync {
-    /// A page of guest memory as the guest named it: an allegation until `copy_in` or `copy_out` has checked it.
+    /// A page of guest memory as the guest named it: an allegation until `copy_in` or `open` has checked it.
     type GuestFrame: Copy;
     /// Whom the host charges persistent frames to.
     type Account: Copy + Send + Sync;
@@ -49,6 +51,10 @@ pub unsafe trait Host: Sync {
     /// `bytes` came from `map(frame)` on this CPU and is not used again.
     unsafe fn unmap(&self, frame: FrameNumber, bytes: NonNull<FrameBytes>);
 
+    /// Keeps who holds a data frame, in place of what was kept for it before. For hosts that ask for certain frames
+    /// (`Engine::vacate`); others may forget it.
+    fn note_holder(&self, _frame: FrameNumber, _holder: Holder) {}
+
     /// Adds `frames` to what `account` uses, if that keeps it within its limit; says whether it did.
     fn charge(&self, account: Self::Account, frames: u32) -> bool;
     /// Takes `frames` off what `account` uses.
@@ -59,11 +65,15 @@ pub unsafe trait Host: Sync {
     /// # Errors
     /// `BadFrame` if the guest may not read that frame; `to` then holds anything.
     fn copy_in(&self, from: Self::GuestFrame, to: &mut FrameBytes) -> Result<(), BadFrame>;
-    /// Copies `from` to a guest's page.
+    /// Opens a guest's page for writing, lets `work` have it, and closes it again.
     ///
     /// # Errors
-    /// `BadFrame` if the guest may not write that frame; it is then unchanged.
-    fn copy_out(&self, from: &FrameBytes, to: Self::GuestFrame) -> Result<(), BadFrame>;
+    /// `BadFrame` if the guest may not write that frame; `work` is then not called.
+    fn open<R>(
+        &self,
+        page: Self::GuestFrame,
+        work: impl FnOnce(&mut OpenPage) -> R,
+    ) -> Result<R, BadFrame>;
 
     /// Runs `work` with this CPU's scratch memory.
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R;

@@ -73,6 +73,7 @@ mod engine;
 pub mod eviction;
 mod frame;
 mod hash;
+mod holder;
 mod host;
 mod index;
 mod memory;
@@ -82,13 +83,16 @@ mod record;
 mod shard;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod speculation;
 mod stats;
 mod sync;
 
 pub use clients::client::Client;
+pub use engine::reclaim::{Relinquished, Round};
 pub use engine::statistics::{ClientInfo, PoolInfo};
 pub use engine::{Config, Engine};
-pub use frame::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber};
+pub use frame::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber, OpenPage};
+pub use holder::Holder;
 pub use host::Host;
 pub use names::{
     ClientId, Error, Handle, ObjectHandle, Oid, POOLS_PER_CLIENT, PoolId, PoolKind, Progress,

@@ -8,6 +8,8 @@
 //!           └────────── Handle ───┘
 //! ```
 
+use crate::speculation::clamp;
+
 /// Pools that one client may have.
 pub const POOLS_PER_CLIENT: usize = 16;
 
@@ -40,7 +42,9 @@ impl PoolId {
     /// ```
     #[must_use]
     pub fn new(id: u32) -> Option<Self> {
-        (id < POOLS_PER_CLIENT as u32).then_some(Self(id as u8))
+        const END: u32 = POOLS_PER_CLIENT as u32;
+        // A guest chose it, and it becomes an index.
+        (id < END).then(|| Self(clamp(id, END) as u8))
     }
 
     /// The number.

@@ -14,6 +14,8 @@ use core::ops::{Deref, DerefMut};
 
 use spin::mutex::{TicketMutex, TicketMutexGuard};
 
+use crate::speculation::barrier;
+
 /// Ranks of locks, in the order in which they may be taken.
 pub(crate) mod rank {
     /// A client's pools, authorisations and save.
@@ -46,6 +48,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         let guard = self.0.lock();
         #[cfg(feature = "shuttle")]
         let guard = steps::until(|| self.0.try_lock());
+        barrier();
         Guard { guard, _held: held }
     }
 
@@ -55,6 +58,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         #[cfg(feature = "shuttle")]
         steps::step();
         let guard = self.0.try_lock()?;
+        barrier();
         let held = held::Held::new(RANK);
         Some(Guard { guard, _held: held })
     }
@@ -80,17 +84,11 @@ impl<T> DerefMut for Guard<'_, T> {
 pub enum Patience {
     /// Until it is there.
     Waits,
-    /// Not much longer than an operation takes: for a caller that may hold what the lock's holder waits for.
-    GivesUp,
     /// Not at all: for a caller that can do without.
     None,
 }
 
 impl Patience {
-    /// Looks at a lock before giving up: some milliseconds' worth, as the holder's CPU may be a virtual one that waits.
-    /// Where each look is a step that is explored, a few.
-    const LOOKS: u32 = 1 << if cfg!(feature = "shuttle") { 2 } else { 18 };
-
     /// Takes a lock.
     pub(crate) fn wait<G>(
         self,
@@ -100,13 +98,6 @@ impl Patience {
         match self {
             Self::Waits => Some(lock()),
             Self::None => try_lock(),
-            Self::GivesUp => (0..Self::LOOKS).find_map(|_| {
-                let guard = try_lock();
-                if guard.is_none() {
-                    core::hint::spin_loop();
-                }
-                guard
-            }),
         }
     }
 }
@@ -130,7 +121,16 @@ mod held {
             Self
         }
     }
+
+    /// Nobody keeps count.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn holds_no_lock() -> bool {
+        true
+    }
 }
+
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use held::holds_no_lock;
 
 #[cfg(all(debug_assertions, any(test, feature = "sim")))]
 mod held {
@@ -140,6 +140,11 @@ mod held {
     use shuttle::thread_local;
     #[cfg(not(feature = "shuttle"))]
     use std::thread_local;
+
+    /// Whether this thread holds no lock, nor waits for one.
+    pub(crate) fn holds_no_lock() -> bool {
+        RANKS.with(Cell::get) == 0
+    }
 
     thread_local! {
         /// Ranks of the locks that this thread holds, a bit each.

@@ -2,6 +2,7 @@
 //! Clients and their pools come and go: what was set for them, and what is counted, lasts as long as it should.
 
 use crate::common::{Guest, Kind, contents, engine};
+use tmem_core::sim::Quota;
 use tmem_core::{ClientId, Count, PoolKind, PoolStats, Progress};
 
 #[test]
@@ -164,4 +165,39 @@ fn a_dying_client_is_not_told_of_and_its_pages_count() {
     assert!((1005..3005).contains(&stats.pages()), "{}", stats.pages());
     guests.into_iter().for_each(Guest::destroy);
     assert_eq!(engine.host().held(), 0, "frames leak");
+}
+
+#[test]
+fn a_client_ends_only_when_nobody_looks_at_it_any_more() {
+    let engine = engine(1000, true);
+    let account = Quota::new(100);
+    let client = engine.client(ClientId(1), account, 1).expect("memory");
+    let guest = Guest {
+        engine: &engine,
+        client,
+    };
+    let pool = guest.pool(PoolKind::Persistent);
+    guest
+        .put(pool, 1, 1, &contents(Kind::Noise, 1))
+        .expect("room");
+    // A listing, say.
+    let looking = engine.find_client(ClientId(1)).expect("it lives");
+    let mut client = guest.client;
+    while engine.destroy_client(&client) == Progress::More {}
+    for _ in 0..3 {
+        client = engine.retire(client).expect_err("somebody looks");
+    }
+    assert!(account.used() > 0, "what is charged still can be");
+    drop(looking);
+    assert!(engine.retire(client).is_ok());
+    assert_eq!(account.used(), 0, "charged frames after a client's end");
+    assert_eq!(engine.host().held(), 0, "frames leak");
+}
+
+#[test]
+fn a_client_that_is_not_destroyed_does_not_end() {
+    let engine = engine(1000, true);
+    let guest = Guest::new(&engine, 1, 100, 1);
+    let client = engine.retire(guest.client).expect_err("it lives");
+    assert_eq!(client.id(), ClientId(1));
 }

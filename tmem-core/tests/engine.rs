@@ -14,3 +14,4 @@ mod model;
 mod save;
 mod shared;
 mod threads;
+mod vacate;

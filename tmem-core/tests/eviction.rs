@@ -97,27 +97,46 @@ fn a_shared_page_that_is_read_is_young_again() {
 #[test]
 fn the_client_furthest_above_its_share_gives_first() {
     let engine = engine(100_000, true);
-    // Frames by weight: 1000 of 1, 1000 of 3, and one whose weight sets no limit, with the oldest pages of all.
-    let [free, light, heavy] = [1, 2, 3].map(|id| Guest::new(&engine, id, 0, 1));
+    // The oldest pages of all are those of a client that is below its share.
+    let [below, light, heavy] = [1, 2, 3].map(|id| Guest::new(&engine, id, 0, 1));
+    engine.set_weight(&below.client, 6);
     engine.set_weight(&light.client, 1);
     engine.set_weight(&heavy.client, 3);
     let kind = PoolKind::Ephemeral;
-    let pools = [&free, &heavy, &light].map(|guest| {
+    let pools = [&below, &heavy, &light].map(|guest| {
         let pool = guest.pool(kind);
         fill(guest, pool, 1000);
         pool
     });
     engine.relinquish(600);
-    assert_eq!(pages(&free, pools[0]), 1000);
+    assert_eq!(pages(&below, pools[0]), 1000);
     assert_eq!(pages(&heavy, pools[1]), 1000);
     let left = pages(&light, pools[2]);
     assert!((385..=410).contains(&left), "{left} pages left of 1000");
-    // At a third of the other's frames it is at its share; from there on the oldest pages go, whoever has them.
+    // At a third of the other's frames it is as far above as that one; from there on both give, and still not the oldest.
     relinquish(&engine, 150);
     let left = pages(&light, pools[2]);
-    assert!((325..=345).contains(&left), "{left} pages left of 400");
-    assert!(pages(&free, pools[0]) < 1000);
-    assert_eq!(pages(&heavy, pools[1]), 1000);
+    assert!((300..=345).contains(&left), "{left} pages left of 400");
+    let left = pages(&heavy, pools[1]);
+    assert!((900..1000).contains(&left), "{left} pages left of 1000");
+    assert_eq!(pages(&below, pools[0]), 1000);
+}
+
+#[test]
+fn a_weight_given_to_one_client_alone_takes_effect() {
+    let engine = engine(100_000, true);
+    let [favoured, other] = [1, 2].map(|id| Guest::new(&engine, id, 0, 1));
+    // Twice what one without counts as.
+    engine.set_weight(&favoured.client, 512);
+    let pools = [&favoured, &other].map(|guest| {
+        let pool = guest.pool(PoolKind::Ephemeral);
+        fill(guest, pool, 1000);
+        pool
+    });
+    engine.relinquish(480);
+    assert_eq!(pages(&favoured, pools[0]), 1000, "though its are older");
+    let left = pages(&other, pools[1]);
+    assert!((505..=535).contains(&left), "{left} pages left of 1000");
 }
 
 #[test]

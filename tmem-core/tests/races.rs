@@ -22,7 +22,7 @@ use tmem_core::compress::Scratch;
 use tmem_core::sim::{GuestPage, Quota, SimHost};
 use tmem_core::{
     BadFrame, Client, ClientId, Config, Engine, Error, FRAME_BYTES, FrameBytes, FrameNumber, Host,
-    Oid, Patience, PoolId, PoolKind, Progress, SaveError,
+    Oid, OpenPage, Patience, PoolId, PoolKind, Progress, Round, SaveError,
 };
 
 /// The simulated host, with scratch memory for threads that share one CPU.
@@ -64,8 +64,12 @@ unsafe impl Host for OneCpu {
     fn copy_in(&self, from: GuestPage, to: &mut FrameBytes) -> Result<(), BadFrame> {
         self.0.copy_in(from, to)
     }
-    fn copy_out(&self, from: &FrameBytes, to: GuestPage) -> Result<(), BadFrame> {
-        self.0.copy_out(from, to)
+    fn open<R>(
+        &self,
+        page: GuestPage,
+        work: impl FnOnce(&mut OpenPage) -> R,
+    ) -> Result<R, BadFrame> {
+        self.0.open(page, work)
     }
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
         let frame = Box::into_raw(Box::new(FrameBytes([0; FRAME_BYTES])));
@@ -286,7 +290,9 @@ fn one_page(kind: PoolKind) {
             }),
             Box::new(|world: &World| {
                 world.engine.relinquish(2);
-                world.engine.relinquish_with(2, Patience::GivesUp);
+                let _ = world
+                    .engine
+                    .relinquish_some(2, Patience::None, &mut Round::default());
             }),
         ],
     );
@@ -556,5 +562,75 @@ fn memory_is_given_back_once() {
             "{freed} frames were said to be given back"
         );
         world.end();
+    });
+}
+
+#[test]
+fn who_looks_at_a_client_keeps_its_account() {
+    explore("end and listing", || {
+        let world = World::new(200, 1);
+        let quota = world.quotas[1];
+        let client = world
+            .engine
+            .client(ClientId(2), quota, 1)
+            .expect("memory for a client");
+        let pool = world
+            .engine
+            .new_pool(&client, PoolKind::Persistent)
+            .expect("a pool");
+        let bytes = page(2);
+        let from = GuestPage::Memory(NonNull::from(&*bytes));
+        world
+            .engine
+            .put(&client, pool.page(Oid([1, 0, 0]), 0), from)
+            .expect("room");
+        let end = Box::new(move |world: &World| {
+            let mut client = client;
+            while world.engine.destroy_client(&client) == Progress::More {}
+            while let Err(held) = world.engine.retire(client) {
+                client = held;
+                thread::yield_now();
+            }
+            // The host frees the account now.
+            assert_eq!(quota.used(), 0, "frames are charged after the end");
+        });
+        let look = || -> Work {
+            Box::new(|world: &World| {
+                world.engine.stats();
+                world.engine.for_each_client(|client| {
+                    world.engine.frames(client);
+                });
+            })
+        };
+        at_once(world, vec![end, look(), look()]).end();
+    });
+}
+
+#[test]
+fn reclaim_passes_a_shard_that_is_busy() {
+    explore("reclaim", || {
+        let world = World::new(200, 1);
+        // The oldest page of all is the first client's.
+        for who in [0, 1] {
+            let pool = world.pool(who, PoolKind::Ephemeral);
+            for index in 0..2 {
+                world
+                    .put(who, pool, index, 2 + u64::from(index) * 3)
+                    .expect("room");
+            }
+        }
+        let busy = Box::new(|world: &World| {
+            let pool = PoolId::new(0).expect("a number");
+            for _ in 0..3 {
+                world.get(0, pool, 9).expect("a pool");
+            }
+        });
+        let reclaim = Box::new(|world: &World| {
+            let given = world
+                .engine
+                .relinquish_some(1, Patience::None, &mut Round::default());
+            assert_eq!(given.frames, 1, "another shard has pages to give");
+        });
+        at_once(world, vec![busy, reclaim]).end();
     });
 }

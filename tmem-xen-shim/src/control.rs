@@ -11,8 +11,8 @@ use hypercall_abi::{
     SPEC_VERSION,
 };
 use tmem_core::{
-    BadFrame, Client, ClientId, Engine, Error, FRAME_BYTES, Handle, Oid, PoolId, PoolKind,
-    Progress, SaveError,
+    BadFrame, Client, ClientId, Engine, Error, FRAME_BYTES, Handle, Oid, Patience, PoolId,
+    PoolKind, Progress, Round, SaveError,
 };
 use zerocopy::byteorder::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -274,10 +274,21 @@ impl Call<'_> {
     fn flush(&self, kib: u32) -> i64 {
         let wanted = u64::from(kib).div_ceil(FRAME_KIB);
         let mut freed = 0;
+        let mut round = Round::default();
         while freed < wanted {
-            let step = self.engine.relinquish(FLUSH_STEP.min(wanted - freed));
-            freed += step;
-            if step == 0 || preempted() {
+            let step = FLUSH_STEP.min(wanted - freed);
+            let given = self
+                .engine
+                .relinquish_some(step, Patience::Waits, &mut round);
+            freed += given.frames;
+            if given.frames < step && !given.more {
+                break;
+            }
+            if preempted() {
+                // 0 would say that there is no more.
+                if freed == 0 {
+                    return MORE;
+                }
                 break;
             }
         }

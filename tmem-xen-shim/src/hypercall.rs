@@ -116,13 +116,22 @@ impl Guest<'_> {
         let Some(client) = self.client() else {
             return Progress::Done;
         };
-        let progress = engine.destroy_client(&client);
-        if progress == Progress::Done {
-            let raw = self.client.swap(ptr::null_mut(), Ordering::AcqRel);
-            // SAFETY: the cell's own reference, and nobody borrows it any more.
-            engine.release(unsafe { Client::from_raw(raw.cast_const().cast()) });
+        if engine.destroy_client(&client) == Progress::More {
+            return Progress::More;
         }
-        progress
+        let raw = self.client.swap(ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: the cell's own reference, and nobody borrows it any more.
+        let client = unsafe { Client::from_raw(raw.cast_const().cast()) };
+        match engine.retire(client) {
+            Ok(()) => Progress::Done,
+            // A listing, say, looks at it. The domain must not end before that has.
+            Err(client) => {
+                // INVARIANT: the cell takes the reference back.
+                let raw = client.into_raw().cast_mut().cast();
+                self.client.store(raw, Ordering::Release);
+                Progress::More
+            }
+        }
     }
 }
 

@@ -36,12 +36,16 @@ use core::ffi::c_void;
 use core::mem::size_of;
 
 use tmem_core::compress::Scratch;
-use tmem_core::{Config, Count, Engine, Patience, Progress};
+use tmem_core::{
+    Config, Count, Engine, FrameNumber, Holder, Patience, Progress, Relinquished, Round,
+};
 
 use boot::Boot;
 use xen::Xen;
 
-pub use types::{tmem_rs_config, tmem_rs_figures, tmem_rs_guest, tmem_rs_unsaved, tmem_rs_wait};
+pub use types::{
+    TMEM_RS_OVER, tmem_rs_config, tmem_rs_figures, tmem_rs_guest, tmem_rs_unsaved, tmem_rs_wait,
+};
 
 /// The one store of this hypervisor, from `tmem_rs_init` on.
 static ENGINE: Boot<Engine<Xen>> = Boot::new();
@@ -142,20 +146,49 @@ pub unsafe extern "C" fn tmem_rs_unsaved(guest: *mut tmem_rs_guest) -> tmem_rs_u
     unsafe { hypercall::Guest::new(guest) }.unsaved(engine)
 }
 
-/// Gives up to `frames` frames of ephemeral pages back to Xen's heap; returns how many.
+/// Gives up to `frames` frames of ephemeral pages back to Xen's heap; returns how many. Does a bounded amount of work.
+///
+/// # Safety
+/// `round` points to 0 for the first of a series of calls, and to what the one before left there for the others. At
+/// `TMEM_RS_OVER` the series ends.
 #[unsafe(no_mangle)]
-pub extern "C" fn tmem_rs_relinquish(frames: u64, wait: tmem_rs_wait) -> u64 {
-    let patience = match wait {
-        tmem_rs_wait::Always => Patience::Waits,
-        tmem_rs_wait::ALittle => Patience::GivesUp,
-        tmem_rs_wait::Not => Patience::None,
-    };
-    let freed = ENGINE
-        .get()
-        .map_or(0, |engine| engine.relinquish_with(frames, patience));
+pub unsafe extern "C" fn tmem_rs_relinquish(
+    frames: u64,
+    wait: tmem_rs_wait,
+    round: *mut u32,
+) -> u64 {
+    // SAFETY: the caller's promise.
+    let round = unsafe { &mut *round };
+    let mut given = Relinquished::default();
+    if let Some(engine) = ENGINE.get() {
+        let mut stage = Round { next: *round };
+        given = engine.relinquish_some(frames, patience(wait), &mut stage);
+        *round = stage.next;
+    }
+    if !given.more {
+        *round = TMEM_RS_OVER;
+    }
     list::RELINQUISHES.add(1);
-    list::RELINQUISHED.add(freed);
-    freed
+    list::RELINQUISHED.add(given.frames);
+    given.frames
+}
+
+/// Moves what a data frame holds to another frame, and gives it back to Xen's heap. Evicts pages only if there is no other frame.
+/// False if that can't be done now.
+///
+/// `holder` is what `tmem_host_note_holder` was told of the frame last; if it has changed meanwhile, nothing is done.
+#[unsafe(no_mangle)]
+pub extern "C" fn tmem_rs_vacate(mfn: u64, holder: u64, wait: tmem_rs_wait) -> bool {
+    ENGINE
+        .get()
+        .is_some_and(|engine| engine.vacate(FrameNumber(mfn), Holder(holder), patience(wait)))
+}
+
+fn patience(wait: tmem_rs_wait) -> Patience {
+    match wait {
+        tmem_rs_wait::Always => Patience::Waits,
+        tmem_rs_wait::Not => Patience::None,
+    }
 }
 
 /// How many frames `tmem_rs_relinquish` could give back.

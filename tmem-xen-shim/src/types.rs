@@ -17,17 +17,19 @@ pub struct tmem_rs_config {
     pub seed: [u64; 2],
 }
 
-/// How long to wait for a lock of tmem's.
+/// Whether to wait for a lock of tmem's. Nobody holds one while waiting for a guest, nor for longer than a call takes that is
+/// not continued.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub enum tmem_rs_wait {
-    /// Until it is there. For callers without locks.
+    /// Until it is there.
     Always,
-    /// Not much longer than an operation of tmem's takes. For callers with any lock that Xen allows around an allocation.
-    ALittle,
-    /// Not at all. For the same callers.
+    /// Not at all: what is locked is left out.
     Not,
 }
+
+/// What `tmem_rs_relinquish` leaves in `round` when there is nothing more to have.
+pub const TMEM_RS_OVER: u32 = u32::MAX;
 
 /// What a toolstack that saves a domain without its tmem loses.
 #[repr(C)]

@@ -2,12 +2,12 @@
 //! Xen as the engine's host.
 
 use core::ffi::{c_int, c_void};
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use hypercall_abi::GuestFrame;
 use tmem_core::compress::Scratch;
-use tmem_core::{BadFrame, FrameBytes, FrameNumber, Host};
+use tmem_core::{BadFrame, FrameBytes, FrameNumber, Holder, Host, OpenPage};
 
 /// What C answers, in place of a frame number, when it has none.
 const NO_FRAME: u64 = u64::MAX;
@@ -57,7 +57,9 @@ unsafe extern "C" {
     fn tmem_host_charge(domain: *mut c_void, frames: u32) -> bool;
     fn tmem_host_uncharge(domain: *mut c_void, frames: u32);
     fn tmem_host_copy_in(to: *mut c_void, cmfn: u64) -> c_int;
-    fn tmem_host_copy_out(cmfn: u64, from: *const c_void) -> c_int;
+    fn tmem_host_note_holder(mfn: u64, holder: u64);
+    fn tmem_host_open(cmfn: u64, window: *mut *mut c_void) -> *mut c_void;
+    fn tmem_host_close(bytes: *mut c_void, window: *mut c_void, written: bool);
     fn tmem_host_scratch() -> *mut c_void;
     fn tmem_host_now() -> u64;
     fn tmem_host_quota(domain: *const c_void) -> u64;
@@ -163,9 +165,29 @@ unsafe impl Host for Xen {
         copied(unsafe { tmem_host_copy_in((&raw mut *to).cast(), from.0) })
     }
 
-    fn copy_out(&self, from: &FrameBytes, to: GuestFrame) -> Result<(), BadFrame> {
-        // SAFETY: `from` is a whole frame; C checks the guest's frame.
-        copied(unsafe { tmem_host_copy_out(to.0, (&raw const *from).cast()) })
+    fn open<R>(
+        &self,
+        page: GuestFrame,
+        work: impl FnOnce(&mut OpenPage) -> R,
+    ) -> Result<R, BadFrame> {
+        let mut window = ptr::null_mut();
+        // SAFETY: C checks the guest's frame, and writes what it needs to close it again.
+        let bytes = unsafe { tmem_host_open(page.0, &raw mut window) };
+        let Some(frame) = NonNull::new(bytes.cast()) else {
+            FAILED.copies.add(1);
+            return Err(BadFrame);
+        };
+        // SAFETY: C holds the page, mapped for writing, until it is closed.
+        let mut page = unsafe { OpenPage::new(frame) };
+        let result = work(&mut page);
+        // SAFETY: opened above, and closed once.
+        unsafe { tmem_host_close(bytes, window, page.is_written()) };
+        Ok(result)
+    }
+
+    fn note_holder(&self, frame: FrameNumber, holder: Holder) {
+        // SAFETY: the engine holds the frame.
+        unsafe { tmem_host_note_holder(frame.0, holder.0) }
     }
 
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {

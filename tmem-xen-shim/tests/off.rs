@@ -6,7 +6,7 @@ mod c_side;
 use c_side::Domain;
 use hypercall_abi::{Command, NativeOp, PoolFlags};
 use tmem_xen_shim::tmem_rs_wait::Always;
-use tmem_xen_shim::{tmem_rs_freeable, tmem_rs_relinquish};
+use tmem_xen_shim::{TMEM_RS_OVER, tmem_rs_freeable, tmem_rs_relinquish};
 
 #[test]
 fn every_command_says_so_while_tmem_is_off() {
@@ -18,6 +18,9 @@ fn every_command_says_so_while_tmem_is_off() {
         domain.native(&NativeOp::new_pool(PoolFlags::PRIVATE_EPHEMERAL, [0; 2])),
         -19
     );
-    assert_eq!((tmem_rs_relinquish(1, Always), tmem_rs_freeable()), (0, 0));
+    let mut round = 0;
+    // SAFETY: the first call of a series.
+    assert_eq!(unsafe { tmem_rs_relinquish(1, Always, &raw mut round) }, 0);
+    assert_eq!((round, tmem_rs_freeable()), (TMEM_RS_OVER, 0));
     domain.destroy();
 }

@@ -6,8 +6,8 @@ use std::ptr::NonNull;
 
 use tmem_core::compress::Scratch;
 use tmem_core::{
-    BadFrame, Client, ClientId, Config, Engine, FrameBytes, FrameNumber, Host, Oid, PoolId,
-    PoolKind, Progress,
+    BadFrame, Client, ClientId, Config, Engine, FrameBytes, FrameNumber, Host, Oid, OpenPage,
+    PoolId, PoolKind, Progress,
 };
 
 use crate::chance::Chance;
@@ -72,9 +72,13 @@ unsafe impl Host for Counting {
         step();
         self.0.copy_in(from, to)
     }
-    fn copy_out(&self, from: &FrameBytes, to: NonNull<FrameBytes>) -> Result<(), BadFrame> {
+    fn open<R>(
+        &self,
+        page: NonNull<FrameBytes>,
+        work: impl FnOnce(&mut OpenPage) -> R,
+    ) -> Result<R, BadFrame> {
         step();
-        self.0.copy_out(from, to)
+        self.0.open(page, work)
     }
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
         self.0.with_scratch(work)

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use spin::mutex::SpinMutex;
 use tmem_core::compress::Scratch;
-use tmem_core::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber, Host};
+use tmem_core::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber, Host, OpenPage};
 
 use crate::chance::Chance;
 
@@ -214,10 +214,13 @@ unsafe impl Host for BenchHost {
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, 1) };
         Ok(())
     }
-    fn copy_out(&self, from: &FrameBytes, to: NonNull<FrameBytes>) -> Result<(), BadFrame> {
+    fn open<R>(
+        &self,
+        page: NonNull<FrameBytes>,
+        work: impl FnOnce(&mut OpenPage) -> R,
+    ) -> Result<R, BadFrame> {
         // SAFETY: as in `copy_in`.
-        unsafe { std::ptr::copy_nonoverlapping(from, to.as_ptr(), 1) };
-        Ok(())
+        Ok(work(&mut unsafe { OpenPage::new(page) }))
     }
 
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {

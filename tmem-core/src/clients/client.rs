@@ -25,7 +25,7 @@ use crate::shard::walk::Cursor;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Lock, rank};
 
-/// The weight of a client for which the administrator set none: no limit.
+/// The weight of a client for which the administrator set none.
 const DEFAULT_WEIGHT: u32 = 0;
 
 /// What only one CPU at a time may change.
@@ -140,8 +140,9 @@ impl<H: Host, P: Policy> Body<H, P> {
         self.store(SHARED + number)
     }
 
-    pub(crate) fn all_stores(&self) -> impl Iterator<Item = &Store<H, P>> {
-        (0..STORES).filter_map(|number| self.store(number))
+    /// All its stores, with its numbers for them.
+    pub(crate) fn all_stores(&self) -> impl Iterator<Item = (usize, &Store<H, P>)> {
+        (0..STORES).filter_map(|number| Some((number, self.store(number)?)))
     }
 
     /// Whether it stores no new pages.
@@ -186,6 +187,11 @@ impl<H: Host, P: Policy> Client<H, P> {
 
     pub(crate) fn body(&self) -> &Body<H, P> {
         &self.0
+    }
+
+    /// Whether only the registry refers to the client as well.
+    pub(crate) fn is_last(&self) -> bool {
+        self.0.count() == 2
     }
 
     /// The client's number.

@@ -9,6 +9,7 @@
 //! ```
 
 pub(crate) mod client;
+pub(crate) mod held;
 pub(crate) mod registry;
 pub(crate) mod saving;
 pub(crate) mod shared;

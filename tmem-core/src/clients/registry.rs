@@ -5,32 +5,38 @@
 pub(crate) mod check;
 
 use crate::clients::client::{Body, Client};
+use crate::clients::held::{Held, shared_number};
 use crate::clients::shared::{SharedPool, SharedStore};
-use crate::clients::slot::{EPHEMERAL, Slot};
+use crate::clients::slot::{EPHEMERAL, SHARED, Slot};
 use crate::eviction::{Claim, Policy, furthest_above, most_urgent};
+use crate::holder::Home;
 use crate::host::Host;
 use crate::memory::counted::Counted;
 use crate::memory::owned::InFrame;
 use crate::memory::supply::{Frames, Shortage};
 use crate::memory::table::Table;
 use crate::names::{ClientId, PoolId, SHARED_POOLS, Uuid};
-use crate::shard::context::Context;
 use crate::shard::store::Store;
 use crate::stats::{EngineStats, PoolStats};
 use crate::sync::Patience;
 use crate::sync::atomic::Ordering;
 
-/// Evictions under one hold of the registry's lock.
-const EVICTIONS: u32 = 32;
+/// Clients whose stores are looked at anew before one is chosen to give.
+const LOOKS: u32 = 16;
 
 struct Member<H: Host, P: Policy>(Option<Counted<Body<H, P>>>);
 // SAFETY: `None` of a pointer that is never null is all zeroes.
 unsafe impl<H: Host, P: Policy> InFrame for Member<H, P> {}
 
+/// A client, its number for a store that it answers for, and that store.
+type Giver<'a, H, P> = (&'a Body<H, P>, usize, &'a Store<H, P>);
+
 pub(crate) struct Registry<H: Host, P: Policy> {
     frames: Frames<H>,
     members: Table<Member<H, P>>,
     count: u32,
+    /// Whose stores were looked at last.
+    turn: u32,
     shared: [SharedStore<H, P>; SHARED_POOLS],
     /// What happened to ephemeral and to persistent pools that are gone.
     past: [PoolStats; 2],
@@ -45,6 +51,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
             frames: Frames::new(None),
             members: Table::new(Member(None)),
             count: 0,
+            turn: 0,
             shared: [const { SharedStore::EMPTY }; SHARED_POOLS],
             past: [PoolStats::NONE; 2],
         }
@@ -136,12 +143,42 @@ impl<H: Host, P: Policy> Registry<H, P> {
         let SharedStore {
             store: Some(store),
             pool,
-        } = place.open(host, uuid)?
+        } = place.open(host, uuid, Home::of_store(ClientId(0), SHARED + number))?
         else {
             return Err(Shortage::Full);
         };
         pool.as_mut().ok_or(Shortage::Full)?.admit(body.id)?;
         Ok(body.hold_shared(number, store))
+    }
+
+    /// Holds a store by its client, even one that is being destroyed, and the client's number for it; any client's does for
+    /// a shared pool's.
+    pub(crate) fn hold(&self, client: ClientId, number: usize) -> Option<Held<H, P>> {
+        if let Some(shared) = shared_number(number) {
+            let store = self.shared.get(shared)?.store.as_ref()?;
+            return Some(Held::Shared(shared, store.hold()));
+        }
+        let body = self.bodies().find(|body| body.id == client)?;
+        Some(Held::Private(Client::new(body.hold()), number))
+    }
+
+    /// Lets go of a store.
+    pub(crate) fn let_go(&mut self, host: &H, held: Held<H, P>) {
+        match held {
+            Held::Private(client, _) => {
+                let dead = client.body().dead.load(Ordering::Relaxed);
+                drop(client);
+                if dead {
+                    self.remove_dead(host);
+                }
+            }
+            Held::Shared(number, store) => {
+                store.forget();
+                if let Some(place) = self.shared.get_mut(number) {
+                    place.trim(host);
+                }
+            }
+        }
     }
 
     fn pool_of(&self, slot: Slot) -> Option<&SharedPool> {
@@ -197,80 +234,64 @@ impl<H: Host, P: Policy> Registry<H, P> {
 
     /// Frames of ephemeral pages, metadata included.
     pub(crate) fn ephemeral_frames(&self) -> u64 {
-        self.bodies().map(|body| self.weighed(body)).sum()
+        let stores = self.bodies().flat_map(|body| self.stores(body));
+        stores.map(|(_, store)| store.frames()).sum()
     }
 
-    /// Ephemeral frames that a client answers for: its own, and those of shared pools that it joined first.
-    fn weighed(&self, body: &Body<H, P>) -> u64 {
-        self.stores(body).map(Store::frames).sum()
-    }
-
-    fn stores<'a>(&'a self, body: &'a Body<H, P>) -> impl Iterator<Item = &'a Store<H, P>> {
-        let owned = self.shared.iter().filter_map(|place| {
+    /// Stores of ephemeral pages that a client answers for, by its numbers for them: its own, and those of shared pools that
+    /// it joined first.
+    fn stores<'a>(
+        &'a self,
+        body: &'a Body<H, P>,
+    ) -> impl Iterator<Item = (usize, &'a Store<H, P>)> {
+        let joined = (SHARED..).zip(&self.shared).filter_map(|(number, place)| {
             let first = place.pool.as_ref()?.users.first()?;
-            place.store.as_deref().filter(|_| first.client == body.id)
+            let store = place.store.as_deref().filter(|_| first.client == body.id)?;
+            Some((number, store))
         });
-        body.store(EPHEMERAL).into_iter().chain(owned)
+        let own = body.store(EPHEMERAL).map(|store| (EPHEMERAL, store));
+        own.into_iter().chain(joined)
     }
 
-    /// Evicts from whoever should give first; says how many frames the host got back, or `None` if there is nothing left to
-    /// evict and nothing was given back, or it can't be had with that patience.
-    pub(crate) fn evict(
-        &self,
-        cx: &Context<'_, H>,
-        wanted: u64,
-        patience: Patience,
-    ) -> Option<u64> {
-        let Some(victim) = self.victim(cx.now) else {
-            let trimmed = self
-                .bodies()
-                .flat_map(|body| body.all_stores())
-                .map(|store| store.trim(cx.host, patience))
-                .sum();
-            return (trimmed > 0).then_some(trimmed);
-        };
-        let mut freed = 0;
-        for _ in 0..EVICTIONS {
-            let Some((_, cell)) = victim.most_urgent(cx.now) else {
-                break;
-            };
-            let step = cell.with_patience(patience, |shard| {
-                let before = shard.frames.held();
-                shard.evict(cx);
-                shard.trim_all(cx.host);
-                u64::from(before.saturating_sub(shard.frames.held()))
-            });
-            let Some(step) = step else {
-                return (freed > 0).then_some(freed);
-            };
-            freed += step;
-            if freed >= wanted {
-                break;
+    /// The store that should give a page next, if there is one: of the client furthest above its share by weight, else that
+    /// with the most urgent page.
+    ///
+    /// What stores have is looked at by turns, [`LOOKS`] clients' each time: it is known as it was at most one round ago.
+    pub(crate) fn giver(&mut self, now: u32) -> Option<Held<H, P>> {
+        for _ in 0..LOOKS.min(self.count) {
+            self.turn = (self.turn + 1) % self.count;
+            if let Some(body) = &self.members[self.turn].0 {
+                self.stores(body).for_each(|(_, store)| store.look(now));
             }
         }
-        Some(freed)
+        for _ in 0..LOOKS {
+            let (body, number, store) = self.seen_giver(now)?;
+            store.look(now);
+            // It may have given all that it had since it was looked at.
+            if store.seen().urgency::<P>(now).is_some() {
+                return self.hold(body.id, number);
+            }
+        }
+        None
     }
 
-    /// The store to evict from: of the client furthest above its share by weight, else that with the most urgent page.
-    fn victim(&self, now: u32) -> Option<&Store<H, P>> {
+    /// The giver by what was seen of the stores last.
+    fn seen_giver(&self, now: u32) -> Option<Giver<'_, H, P>> {
         let claims = || {
-            let limited = self.bodies().filter(|body| body.weight() > 0);
-            limited.map(|body| {
-                let (weight, frames) = (body.weight(), self.weighed(body));
-                (body, Claim { weight, frames })
+            self.bodies().map(|body| {
+                let seen = self.stores(body).map(|(_, store)| store.seen().frames());
+                let (weight, frames) = (body.weight(), seen.sum());
+                (&**body, Claim { weight, frames })
             })
         };
-        let of_client =
-            furthest_above(claims).and_then(|body| most_urgent_of(self.stores(body), now));
-        of_client.or_else(|| most_urgent_of(self.bodies().flat_map(|body| self.stores(body)), now))
+        let of = |body| {
+            let stores = self.stores(body);
+            stores.map(move |(number, store)| (body, number, store))
+        };
+        let urgency = |giver: &Giver<'_, H, P>| giver.2.seen().urgency::<P>(now);
+        let of_client = furthest_above(claims).and_then(|body| most_urgent(of(body), urgency));
+        of_client
+            .or_else(|| most_urgent(self.bodies().flat_map(|body| of(body)), urgency))
+            .map(|(_, giver)| giver)
     }
-}
-
-/// The store with the most urgent page.
-fn most_urgent_of<'a, H: Host + 'a, P: Policy + 'a>(
-    stores: impl Iterator<Item = &'a Store<H, P>>,
-    now: u32,
-) -> Option<&'a Store<H, P>> {
-    let urgency = |store: &&'a Store<H, P>| store.most_urgent(now).map(|(urgency, _)| urgency);
-    most_urgent(stores, urgency).map(|(_, store)| store)
 }

@@ -8,6 +8,7 @@
 use heapless::Vec;
 
 use crate::eviction::Policy;
+use crate::holder::Home;
 use crate::host::Host;
 use crate::memory::counted::Counted;
 use crate::memory::supply::Shortage;
@@ -51,12 +52,12 @@ impl<H: Host, P: Policy> SharedStore<H, P> {
     };
 
     /// Makes a pool here, unless it is there.
-    pub(super) fn open(&mut self, host: &H, uuid: Uuid) -> Result<&mut Self, Shortage> {
+    pub(super) fn open(&mut self, host: &H, uuid: Uuid, home: Home) -> Result<&mut Self, Shortage> {
         if self.pool.is_some() {
             return Ok(self);
         }
         if self.store.is_none() {
-            let store = Store::create(host, true, false, None, SHARED_CPUS)?;
+            let store = Store::create(host, true, false, None, SHARED_CPUS, home)?;
             self.store = Some(Counted::new(store));
         }
         if let Some(store) = &self.store {

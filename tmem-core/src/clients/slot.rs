@@ -7,7 +7,7 @@ use crate::names::{PoolId, SHARED_POOLS};
 pub(crate) const STORES: usize = 2 + SHARED_POOLS;
 pub(crate) const EPHEMERAL: usize = 0;
 pub(crate) const PERSISTENT: usize = 1;
-pub(super) const SHARED: usize = 2;
+pub(crate) const SHARED: usize = 2;
 
 /// What one of a client's pool numbers stands for, in one word, so that it is read without a lock.
 ///

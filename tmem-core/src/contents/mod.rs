@@ -26,7 +26,9 @@ use crate::contents::copies::{Copy, OWNERS};
 use crate::contents::form::{Form, fill};
 use crate::contents::pack::Pack;
 use crate::contents::place::Place;
+use crate::frame::FrameNumber;
 use crate::hash::Hasher;
+use crate::holder::What;
 use crate::host::Host;
 use crate::index::{Entry, Index};
 use crate::memory::arena::Arena;
@@ -90,8 +92,10 @@ impl Contents {
         let place = self.write(form, scratch, 0, supply)?;
         let number = self.copies.insert(Copy::new(hash, place, owner));
         self.known.insert(hash, Entry(number + 1));
-        if let Place::Packed(first, _) = place {
-            self.pack.set_owner(first, COPY | (number + 1), supply);
+        match place {
+            Place::Packed(first, _) => self.pack.set_owner(first, COPY | (number + 1), supply),
+            Place::Raw(frame) => supply.note(frame, What::Copy(number)),
+            Place::Filled(_) | Place::Shared(_) => {}
         }
         Ok(Place::Shared(number))
     }
@@ -137,7 +141,12 @@ impl Contents {
         match place {
             Place::Packed(first, _) => self.pack.set_owner(first, new, supply),
             Place::Shared(number) => self.copies[number].rename(old, new),
-            Place::Filled(_) | Place::Raw(_) => {}
+            Place::Raw(frame) => {
+                if new != 0 {
+                    supply.note(frame, What::Page(new));
+                }
+            }
+            Place::Filled(_) => {}
         }
     }
 
@@ -227,6 +236,28 @@ impl Contents {
         None
     }
 
+    /// Moves the bytes in a frame of copies or packed pages to another frame. `Ok(false)` if there are none of them in it, an
+    /// error if there is no other frame.
+    pub(crate) fn vacate<H: Host>(
+        &mut self,
+        frame: FrameNumber,
+        what: What,
+        supply: &mut Supply<'_, H>,
+    ) -> Result<bool, Shortage> {
+        match what {
+            What::Packed(number) => self.pack.vacate(frame, number, supply),
+            What::Copy(number)
+                if self.copies.is_live(number)
+                    && self.copies[number].place() == Place::Raw(frame) =>
+            {
+                let moved = supply.move_data(frame, what).ok_or(Shortage::Memory)?;
+                self.copies[number].set_place(Place::Raw(moved));
+                Ok(true)
+            }
+            What::Copy(_) | What::Page(_) => Ok(false),
+        }
+    }
+
     /// Gives back room that was made ready and not used.
     pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
         self.pack.trim(supply);
@@ -248,7 +279,13 @@ impl Contents {
     ) -> Result<Place, Shortage> {
         match form {
             Form::Filled(word) => Ok(Place::Filled(word)),
-            Form::Raw => Ok(Place::Raw(scratch.exchange(supply.take_data()?))),
+            Form::Raw => {
+                let frame = scratch.exchange(supply.take_data()?);
+                if owner != 0 {
+                    supply.note(frame, What::Page(owner));
+                }
+                Ok(Place::Raw(frame))
+            }
             Form::Packed(bytes) => Ok(Place::Packed(
                 self.pack.store(owner, scratch.packed(bytes), supply)?,
                 bytes,

@@ -61,6 +61,21 @@ impl<H: Host, P: Policy> Engine<H, P> {
         Progress::Done
     }
 
+    /// Ends a client that is destroyed: gives its last frames back, and lets nobody reach its account any more.
+    ///
+    /// # Errors
+    /// The client, if somebody else still refers to it, or if it is not destroyed: to be tried again.
+    pub fn retire(&self, client: Client<H, P>) -> Result<(), Client<H, P>> {
+        let mut registry = self.registry.lock();
+        // References are made of others, or under this lock: if there is none but the registry's and this, there will be none.
+        if !client.body().is_over() || !client.is_last() {
+            return Err(client);
+        }
+        drop(client);
+        registry.remove_dead(&self.host);
+        Ok(())
+    }
+
     /// Gives a reference up, and the client's last frames with it if it is destroyed and this was the last one.
     pub fn release(&self, client: Client<H, P>) {
         drop(client);
@@ -72,7 +87,8 @@ impl<H: Host, P: Policy> Engine<H, P> {
         client.body().frozen.store(frozen, Ordering::Relaxed);
     }
 
-    /// Sets a client's share of ephemeral memory, relative to other clients' weights. 0 sets no limit.
+    /// Sets a client's share of ephemeral memory, relative to other clients' weights. 0 takes it away again: it
+    /// counts as 256 then where another client has one, and there are no shares where none has.
     pub fn set_weight(&self, client: &Client<H, P>, weight: u32) {
         client.body().weight.store(weight, Ordering::Relaxed);
     }

@@ -28,19 +28,32 @@ impl<H: Host, P: Policy> Engine<H, P> {
         let cell = store.cell(key.object.hash).ok_or(Error::NoPool)?;
         let take = slot.store() == EPHEMERAL;
         let cx = self.context(body);
-        let found = cell.with(|shard| {
-            // The store may serve another pool by now.
-            if body.slot(handle.pool) != slot {
+        // The store may serve another pool by now.
+        let is_gone = || body.slot(handle.pool) != slot;
+        let hit = cell.with(|shard| {
+            if is_gone() {
                 return Err(Error::NoPool);
             }
-            let found = shard.get(&cx, key, to, take);
             shard.stats.add(key.object.handle.pool, Count::Get);
-            let found = found.map_err(|BadFrame| Error::BadFrame)?;
-            if found && take {
-                shard.compact(&cx);
-            }
-            Ok(found)
+            Ok(shard.has(key, take))
         })?;
+        // Opening the guest's page may wait for what the guest does, so it is done without a lock; for a miss not at all.
+        let found = hit
+            && self
+                .host
+                .open(to, |page| {
+                    cell.with(|shard| {
+                        if is_gone() {
+                            return Err(Error::NoPool);
+                        }
+                        let found = shard.get(&cx, key, page, take);
+                        if found && take {
+                            shard.compact(&cx);
+                        }
+                        Ok(found)
+                    })
+                })
+                .map_err(|BadFrame| Error::BadFrame)??;
         if !found && store.is_empty(key.object.handle.pool) {
             return Err(Error::EmptyPool);
         }

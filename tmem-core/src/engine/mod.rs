@@ -6,11 +6,12 @@ mod flush;
 mod get;
 mod pools;
 mod put;
-mod reclaim;
+pub(crate) mod reclaim;
 mod save;
 pub(crate) mod statistics;
 #[cfg(test)]
 mod tests;
+mod vacate;
 
 use core::mem::MaybeUninit;
 

@@ -6,13 +6,14 @@ use crate::clients::slot::{EPHEMERAL, PERSISTENT, State};
 use crate::engine::Engine;
 use crate::engine::no_memory;
 use crate::eviction::Policy;
+use crate::holder::Home;
 use crate::host::Host;
 use crate::memory::counted::Counted;
 use crate::memory::supply::Shortage;
 use crate::names::{Error, PoolId, PoolKind, Progress};
 use crate::shard::store::Store;
 use crate::shard::walk::Cursor;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{Ordering, fence};
 
 impl<H: Host, P: Policy> Engine<H, P> {
     /// Makes a pool.
@@ -84,7 +85,15 @@ impl<H: Host, P: Policy> Engine<H, P> {
             let store = self
                 .making_room(|| {
                     let ages = number == EPHEMERAL;
-                    Store::create(&self.host, ages, self.config.dedup, account, body.vcpus)
+                    let home = Home::of_store(body.id, number);
+                    Store::create(
+                        &self.host,
+                        ages,
+                        self.config.dedup,
+                        account,
+                        body.vcpus,
+                        home,
+                    )
                 })
                 .map_err(no_memory)?;
             body.set_store(number, Counted::new(store));
@@ -112,6 +121,8 @@ impl<H: Host, P: Policy> Engine<H, P> {
             State::Live => {
                 *removal = (0, Cursor::START);
                 body.set_slot(pool, State::Dying, slot.store());
+                // A cell that is made after this is seen by the walk, or sees this; see `Store::make_cell`.
+                fence(Ordering::SeqCst);
             }
             State::Dying => {}
         }
@@ -120,11 +131,14 @@ impl<H: Host, P: Policy> Engine<H, P> {
             let only =
                 (slot.is_shared() && !self.registry.lock().is_last_user(slot)).then_some(body.id);
             let cx = self.context(body);
-            if let Some(cell) = store.cells().nth(removal.0 as usize) {
+            if let Some((number, cell)) = store.next_cell(removal.0) {
+                if number > removal.0 {
+                    *removal = (number, Cursor::START);
+                }
                 if cell
                     .with(|shard| shard.remove_pool(&cx, slot.number(pool), only, &mut removal.1))
                 {
-                    *removal = (removal.0 + 1, Cursor::START);
+                    *removal = (number + 1, Cursor::START);
                 }
                 return Ok(Progress::More);
             }

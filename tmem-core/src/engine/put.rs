@@ -6,7 +6,6 @@ use crate::clients::slot::Slot;
 use crate::compress::scratch::Scratch;
 use crate::contents::form::Form;
 use crate::engine::Engine;
-use crate::engine::reclaim::ROOM;
 use crate::eviction::Policy;
 use crate::frame::{BadFrame, FrameBytes};
 use crate::hash::PageKey;
@@ -50,7 +49,11 @@ impl<H: Host, P: Policy> Engine<H, P> {
             self.end_abandoned_save(body);
         }
         let key = self.page_key(slot, handle);
-        let cell = store.cell(key.object.hash).ok_or(Error::NoPool)?;
+        let cell = self.making_room(|| store.cell_for(&self.host, key.object.hash));
+        let Ok(cell) = cell else {
+            // There is not even a cell, and so no earlier version.
+            return refuse(store, &key, forced || !body.is_frozen());
+        };
         let work = Put {
             engine: self,
             body,
@@ -70,6 +73,25 @@ impl<H: Host, P: Policy> Engine<H, P> {
                 Err(BadFrame) => work.forget(Error::BadFrame),
             })
     }
+}
+
+/// Counts a put that finds no memory to begin with.
+fn refuse<H: Host, P: Policy>(
+    store: &Store<H, P>,
+    key: &PageKey,
+    wanted: bool,
+) -> Result<(), Error> {
+    if !wanted {
+        return Err(Error::Frozen);
+    }
+    let pool = key.object.handle.pool;
+    if let Some(cell) = store.cell(key.object.hash) {
+        cell.with(|shard| {
+            shard.stats.add(pool, Count::Put);
+            shard.stats.add(pool, Count::NoMemory);
+        });
+    }
+    Err(Error::NoMemory)
 }
 
 /// A put under way.
@@ -158,7 +180,7 @@ impl<H: Host, P: Policy> Put<'_, H, P> {
     fn make_room(&self, shortage: Shortage) -> bool {
         match shortage {
             Shortage::Quota => self.store.trim(&self.engine.host, Patience::Waits) > 0,
-            Shortage::Memory => self.engine.relinquish(ROOM) > 0,
+            Shortage::Memory => self.engine.make_room(),
             Shortage::Full => false,
         }
     }

@@ -16,7 +16,7 @@ use crate::names::{Error, Handle, SaveError};
 use crate::shard::journal::Torn;
 use crate::shard::store::Store;
 use crate::shard::walk::Cursor;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{Ordering, fence};
 
 /// Nanoseconds after which a save that nobody goes on with is over: longer than a toolstack waits for a guest to suspend.
 const PATIENCE: u64 = 180 * 1_000_000_000;
@@ -39,6 +39,8 @@ impl<H: Host, P: Policy> Engine<H, P> {
             asked: self.host().now(),
         });
         body.saving.store(true, Ordering::Relaxed);
+        // As where a pool begins to die: a cell that is made after this is seen below, or its puts see this.
+        fence(Ordering::SeqCst);
         for cell in body.store(PERSISTENT).into_iter().flat_map(Store::cells) {
             // Passing the lock also ends puts that began before the save.
             cell.with(|shard| {
@@ -65,10 +67,14 @@ impl<H: Host, P: Policy> Engine<H, P> {
         saving.asked = self.host().now();
         let cx = self.context(body);
         let found = self.host().with_scratch(|scratch| {
-            while let Some(cell) = body
+            while let Some((number, cell)) = body
                 .store(PERSISTENT)
-                .and_then(|store| store.cells().nth(saving.cell as usize))
+                .and_then(|store| store.next_cell(saving.cell))
             {
+                if number > saving.cell {
+                    saving.cell = number;
+                    saving.cursor = Cursor::START;
+                }
                 let next = cell.with(|shard| shard.read_next(&cx, &mut saving.cursor, scratch));
                 // Others get the lock in between.
                 let Ok(page) = next else { continue };

@@ -14,7 +14,7 @@ use crate::sync::atomic::Ordering;
 /// What is set for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientInfo {
-    /// Its share of ephemeral memory, relative to other clients' weights; 0: no limit.
+    /// Its share of ephemeral memory, relative to other clients' weights; 0: none is set.
     pub weight: u32,
     /// The administrator froze it: it stores no new pages.
     pub frozen: bool,

@@ -24,6 +24,7 @@
 //! by side. To run it in Xen, name it as the default of `Engine`'s and `Client`'s parameter.
 
 mod ages;
+mod effort;
 mod list;
 mod offer;
 mod policy;
@@ -32,8 +33,9 @@ mod shares;
 mod sieve;
 
 pub use ages::Ages;
+pub(crate) use effort::Effort;
 pub use list::{Linked, Links, List};
-pub(crate) use offer::{Offer, Published, most_urgent};
+pub(crate) use offer::{Offer, Published, Seen, most_urgent};
 pub use policy::{Access, Gone, Pages, Policy, Use};
 pub(crate) use shares::{Claim, furthest_above};
 #[cfg(any(test, feature = "sim"))]

@@ -64,6 +64,36 @@ impl Published {
     }
 }
 
+/// What a whole store had when it was looked at last, which may be a while ago.
+pub(crate) struct Seen {
+    frames: AtomicU32,
+    offer: Published,
+}
+
+impl Seen {
+    pub(crate) const fn new() -> Self {
+        Self {
+            frames: AtomicU32::new(0),
+            offer: Published::new(),
+        }
+    }
+
+    pub(crate) fn set(&self, frames: u64, offer: Offer) {
+        publish(&self.frames, u32::try_from(frames).unwrap_or(u32::MAX));
+        self.offer.set(offer);
+    }
+
+    /// Frames that it held.
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed).into()
+    }
+
+    /// How urgently what it would have given first should go now; `None` if there was nothing.
+    pub(crate) fn urgency<P: Policy>(&self, now: u32) -> Option<u32> {
+        self.offer.urgency::<P>(now)
+    }
+}
+
 /// Of those that have something to give, the one that should give first, and how urgently.
 pub(crate) fn most_urgent<T>(
     givers: impl Iterator<Item = T>,

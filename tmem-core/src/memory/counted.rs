@@ -53,9 +53,14 @@ impl<T: Holders> Counted<T> {
         Some(unsafe { Owned::adopt(self.0) })
     }
 
+    /// How many hold the frame.
+    pub(crate) fn count(&self) -> u32 {
+        self.holders().load(Ordering::Acquire)
+    }
+
     /// Whether nobody else holds the frame. It stays so if nobody but the caller can make more holders.
     pub(crate) fn is_last(&self) -> bool {
-        self.holders().load(Ordering::Acquire) == 1
+        self.count() == 1
     }
 
     pub(crate) fn into_raw(self) -> NonNull<T> {

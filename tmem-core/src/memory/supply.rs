@@ -17,6 +17,7 @@ use core::ptr::NonNull;
 use heapless::Vec;
 
 use crate::frame::{FrameBytes, FrameNumber};
+use crate::holder::{Home, What};
 use crate::host::Host;
 use crate::memory::owned::{InFrame, Owned};
 
@@ -38,6 +39,7 @@ pub(crate) const SPARES: usize = 4;
 pub(crate) struct Frames<H: Host> {
     /// Whom frames are charged to, if to anybody.
     account: Option<H::Account>,
+    home: Home,
     metadata: u32,
     data: u32,
     spares: Vec<FrameNumber, SPARES, u8>,
@@ -45,11 +47,25 @@ pub(crate) struct Frames<H: Host> {
 
 impl<H: Host> Frames<H> {
     pub(crate) const fn new(account: Option<H::Account>) -> Self {
+        Self::at(account, Home::NOWHERE)
+    }
+
+    /// Of a shard that its frames' holders name so.
+    pub(crate) const fn at(account: Option<H::Account>, home: Home) -> Self {
         Self {
             account,
+            home,
             metadata: 0,
             data: 0,
             spares: Vec::new(),
+        }
+    }
+
+    /// Metadata frames that were taken before.
+    pub(crate) fn holding(account: Option<H::Account>, metadata: u32) -> Self {
+        Self {
+            metadata,
+            ..Self::new(account)
         }
     }
 
@@ -150,6 +166,39 @@ impl<H: Host> Supply<'_, H> {
             self.give_to_host(spare);
         }
         spares
+    }
+
+    /// Tells the host what holds a data frame.
+    pub(crate) fn note(&self, frame: FrameNumber, what: What) {
+        self.host.note_holder(frame, self.frames.home.holder(what));
+    }
+
+    /// Moves a data frame's bytes to another frame, which `what` holds then; `None` if the host has none. What is charged
+    /// stays.
+    pub(crate) fn move_data(&mut self, from: FrameNumber, what: What) -> Option<FrameNumber> {
+        let to = self.host.alloc_data()?;
+        self.with_data(from, |from| {
+            // SAFETY: just taken, and so nobody else's.
+            unsafe { lend(self.host, to, |to| to.0 = from.0) }
+        });
+        // SAFETY: the shard held the frame, and the caller drops every mention of it.
+        unsafe { self.host.free_data(from) };
+        self.note(to, what);
+        Some(to)
+    }
+
+    /// Gives a spare frame to the host; says whether that frame was one.
+    pub(crate) fn drain_one(&mut self, frame: FrameNumber) -> bool {
+        let spares = &mut self.frames.spares;
+        let Some(at) = spares.iter().position(|there| *there == frame) else {
+            return false;
+        };
+        let last = spares.pop().unwrap_or(frame);
+        if let Some(there) = spares.get_mut(at) {
+            *there = last;
+        }
+        self.give_to_host(frame);
+        true
     }
 
     fn give_to_host(&mut self, frame: FrameNumber) {

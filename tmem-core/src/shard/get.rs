@@ -4,7 +4,7 @@
 use crate::compress::scratch::Scratch;
 use crate::contents::place::Place;
 use crate::eviction::{Gone, Policy, Use};
-use crate::frame::BadFrame;
+use crate::frame::OpenPage;
 use crate::hash::PageKey;
 use crate::host::Host;
 use crate::record::PageRef;
@@ -13,34 +13,41 @@ use crate::shard::context::Context;
 use crate::stats::Count;
 
 impl<H: Host, P: Policy> Shard<H, P> {
-    /// Copies a page out, if it is there; `take` removes it once the copy has gone well.
+    /// Whether the page is there. Asks the CPU for what getting it will read.
+    pub(crate) fn has(&self, key: PageKey, take: bool) -> bool {
+        if take {
+            self.index.prefetch_change(key.hash);
+        }
+        self.find(key).is_some()
+    }
+
+    /// Copies a page out, if it is there; `take` removes it after that.
     pub(crate) fn get(
         &mut self,
         cx: &Context<'_, H>,
         key: PageKey,
-        to: H::GuestFrame,
+        to: &mut OpenPage,
         take: bool,
-    ) -> Result<bool, BadFrame> {
-        if take {
-            self.index.prefetch_change(key.hash);
-        }
+    ) -> bool {
         let Some(at) = self.find(key) else {
-            return Ok(false);
+            return false;
         };
         if take {
             self.prefetch_removal(at);
         }
         if let Place::Raw(frame) = self.records.stored(at).place() {
             let supply = &mut self.frames.of(cx.host);
-            supply.with_data(frame, |bytes| cx.host.copy_out(bytes, to))?;
+            supply.with_data(frame, |bytes| to.write(bytes));
         } else {
-            let copied = cx.host.with_scratch(|scratch| {
-                self.read(cx, at, scratch)
-                    .then(|| cx.host.copy_out(&scratch.page, to))
+            let whole = cx.host.with_scratch(|scratch| {
+                let whole = self.read(cx, at, scratch);
+                if whole {
+                    to.write(&scratch.page);
+                }
+                whole
             });
-            match copied {
-                Some(copied) => copied?,
-                None => return Ok(false),
+            if !whole {
+                return false;
             }
         }
         self.stats.add(key.object.handle.pool, Count::Hit);
@@ -50,7 +57,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
             policy.used(&mut self.records, at, Use::Got, cx.access(key));
             self.records.stored_mut(at).set_client(cx.client);
         }
-        Ok(true)
+        true
     }
 
     /// Copies a page to `scratch.page`; says whether its bytes could be had.

@@ -23,10 +23,12 @@ pub(crate) mod put;
 mod records;
 mod remove;
 pub(crate) mod store;
+mod vacate;
 pub(crate) mod walk;
 
 use crate::contents::Contents;
 use crate::eviction::{Offer, Policy};
+use crate::holder::Home;
 use crate::host::Host;
 use crate::index::Index;
 use crate::memory::supply::Frames;
@@ -55,9 +57,9 @@ pub(crate) struct Shard<H: Host, P: Policy> {
 }
 
 impl<H: Host, P: Policy> Shard<H, P> {
-    pub(crate) fn new(evicts: bool, dedup: bool, account: Option<H::Account>) -> Self {
+    pub(crate) fn new(evicts: bool, dedup: bool, account: Option<H::Account>, home: Home) -> Self {
         Self {
-            frames: Frames::new(account),
+            frames: Frames::at(account, home),
             index: Index::new(),
             records: Records::new(),
             contents: Contents::new(dedup),

@@ -6,6 +6,7 @@ use crate::contents::form::Form;
 use crate::contents::place::Place;
 use crate::eviction::{Gone, Policy, Use};
 use crate::hash::{ObjectKey, PageKey};
+use crate::holder::What;
 use crate::host::Host;
 use crate::memory::arena::NONE;
 use crate::memory::supply::Shortage;
@@ -200,7 +201,9 @@ impl<H: Host, P: Policy> Shard<H, P> {
     ) -> Result<(), Shortage> {
         let old = self.records.stored(at).place();
         let new = if let (Place::Raw(frame), Form::Raw) = (old, form) {
-            Place::Raw(scratch.exchange(frame))
+            let frame = scratch.exchange(frame);
+            self.frames.of(cx.host).note(frame, What::Page(at.word()));
+            Place::Raw(frame)
         } else {
             let new = self.place(cx, form, scratch, at.word())?;
             self.unplace(cx, old, at.word());

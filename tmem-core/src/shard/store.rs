@@ -2,7 +2,7 @@
 //! The pages of one owner and one kind: a client's ephemeral ones, its persistent ones, or a shared pool's.
 //!
 //! ```text
-//! Store (one frame) ──► Cell × 1, 2, 4 … 64 (one frame each)
+//! Store (one frame) ──► Cell × 1, 2, 4 … 64 (one frame each, made when the first object comes to it)
 //!                       │ published: pages by pool, frames, offer │ lock │ Shard │
 //! ```
 //!
@@ -13,16 +13,20 @@
 #[cfg(any(test, feature = "sim"))]
 mod check;
 
+use core::ptr::{self, NonNull};
+
 use crate::compress::backoff::Backoff;
-use crate::eviction::{Policy, Published, most_urgent};
+use crate::eviction::{Effort, Offer, Policy, Published, Seen, most_urgent};
+use crate::holder::Home;
 use crate::host::Host;
 use crate::memory::counted::Holders;
 use crate::memory::owned::Owned;
 use crate::memory::supply::{Frames, Shortage};
 use crate::names::{POOLS_PER_CLIENT, PoolId};
 use crate::shard::Shard;
+use crate::shard::context::Context;
 use crate::stats::PoolStats;
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
 use crate::sync::publish;
 use crate::sync::{Guard, Lock, Patience, rank};
 
@@ -38,13 +42,13 @@ pub(crate) struct Cell<H: Host, P: Policy> {
 }
 
 impl<H: Host, P: Policy> Cell<H, P> {
-    fn new(evicts: bool, dedup: bool, account: Option<H::Account>) -> Self {
+    fn new(evicts: bool, dedup: bool, account: Option<H::Account>, home: Home) -> Self {
         Self {
             pages: [const { AtomicU32::new(0) }; POOLS_PER_CLIENT],
             frames: AtomicU32::new(0),
             offer: Published::new(),
             backoff: Backoff::new(),
-            shard: Lock::new(Shard::new(evicts, dedup, account)),
+            shard: Lock::new(Shard::new(evicts, dedup, account, home)),
         }
     }
 
@@ -91,19 +95,19 @@ impl<H: Host, P: Policy> Cell<H, P> {
     pub(crate) fn frames(&self) -> u32 {
         self.frames.load(Ordering::Relaxed)
     }
-
-    /// How urgently what it has should be given back now, if it has anything.
-    pub(crate) fn urgency(&self, now: u32) -> Option<u32> {
-        self.offer.urgency::<P>(now)
-    }
 }
 
 pub(crate) struct Store<H: Host, P: Policy> {
     holders: AtomicU32,
+    /// Cells that there may be: a power of two.
     count: u32,
-    cells: [Option<Owned<Cell<H, P>>>; SHARDS],
-    /// The frames of the store and its cells themselves.
-    frames: Frames<H>,
+    evicts: bool,
+    dedup: bool,
+    account: Option<H::Account>,
+    home: Home,
+    seen: Seen,
+    /// Made as objects come to them, the first one with the store; there for as long as the store is.
+    cells: [AtomicPtr<Cell<H, P>>; SHARDS],
 }
 
 impl<H: Host, P: Policy> Holders for Store<H, P> {
@@ -113,52 +117,46 @@ impl<H: Host, P: Policy> Holders for Store<H, P> {
 }
 
 impl<H: Host, P: Policy> Store<H, P> {
-    /// A store for calls from that many CPUs at once. A single one needs no second lock; and equal pages are found within
-    /// a shard, so with `dedup` there is one only: density goes before concurrency.
+    /// A store for calls from that many CPUs at once, which the holders of its frames name by `home`. A single CPU needs no
+    /// second lock; and equal pages are found within a shard, so with `dedup` there is one only: density goes before
+    /// concurrency.
     pub(crate) fn create(
         host: &H,
         evicts: bool,
         dedup: bool,
         account: Option<H::Account>,
         cpus: u32,
+        home: Home,
     ) -> Result<Owned<Self>, Shortage> {
         let count = if cpus <= 1 || dedup {
             1
         } else {
             (cpus.min(8) * 8).next_power_of_two().min(SHARDS as u32)
         };
-        let mut frames = Frames::new(account);
-        let mut store = frames.of(host).take_filled(|| Self {
+        let store = Frames::new(account).of(host).take_filled(|| Self {
             holders: AtomicU32::new(0),
             count,
-            cells: [const { None }; SHARDS],
-            frames: Frames::new(account),
+            evicts,
+            dedup,
+            account,
+            home,
+            seen: Seen::new(),
+            cells: [const { AtomicPtr::new(ptr::null_mut()) }; SHARDS],
         })?;
-        let mut shortage = None;
-        for cell in store.cells.iter_mut().take(count as usize) {
-            match frames
-                .of(host)
-                .take_filled(|| Cell::new(evicts, dedup, account))
-            {
-                Ok(made) => *cell = Some(made),
-                Err(short) => shortage = Some(short),
-            }
+        if let Err(shortage) = store.make_cell(host, 0) {
+            Self::destroy(store, host);
+            return Err(shortage);
         }
-        store.frames = frames;
-        match shortage {
-            None => Ok(store),
-            Some(shortage) => {
-                Self::destroy(store, host);
-                Err(shortage)
-            }
-        }
+        Ok(store)
     }
 
     /// Gives everything back. The pages should be gone already: what is left is cut short, not evicted in order.
-    pub(crate) fn destroy(mut store: Owned<Self>, host: &H) {
-        let mut frames = core::mem::replace(&mut store.frames, Frames::new(None));
-        for cell in &mut store.cells {
-            if let Some(cell) = cell.take() {
+    pub(crate) fn destroy(store: Owned<Self>, host: &H) {
+        let mut frames = Frames::holding(store.account, store.own_frames());
+        for place in &store.cells {
+            if let Some(cell) = NonNull::new(place.load(Ordering::Acquire)) {
+                // SAFETY: a cell's frame is the store's alone, and the store ends here.
+                let cell = unsafe { Owned::adopt(cell) };
                 cell.with(|shard| shard.close(host));
                 frames.of(host).give_metadata(cell);
             }
@@ -166,20 +164,131 @@ impl<H: Host, P: Policy> Store<H, P> {
         frames.of(host).give_metadata(store);
     }
 
-    /// The cell of the objects with that hash.
+    fn number(&self, hash: u64) -> usize {
+        (hash >> 32) as usize & (self.count as usize - 1) & (SHARDS - 1)
+    }
+
+    fn cell_at(&self, number: usize) -> Option<&Cell<H, P>> {
+        let cell = self.cells.get(number)?.load(Ordering::Acquire);
+        // SAFETY: a pointer once set leads to a cell that stays for as long as the store does.
+        NonNull::new(cell).map(|cell| unsafe { cell.as_ref() })
+    }
+
+    /// Makes a cell where there is none.
+    fn make_cell(&self, host: &H, number: usize) -> Result<&Cell<H, P>, Shortage> {
+        let home = Home {
+            cell: number as u8,
+            ..self.home
+        };
+        let mut frames = Frames::new(self.account);
+        let made = frames
+            .of(host)
+            .take_filled(|| Cell::<H, P>::new(self.evicts, self.dedup, self.account, home))?;
+        let place = self.cells.get(number).ok_or(Shortage::Full)?;
+        let made = made.into_frame();
+        let made = match place.compare_exchange(
+            ptr::null_mut(),
+            made.as_ptr().cast(),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
+            Ok(_) => made.as_ptr().cast(),
+            Err(theirs) => {
+                // SAFETY: nobody else has seen it.
+                frames
+                    .of(host)
+                    .give_metadata(unsafe { Owned::<Cell<H, P>>::adopt(made.cast()) });
+                theirs
+            }
+        };
+        // Whoever walks over the cells after this sees it, or else what it changed before is seen by the cell's first user:
+        // both sides have such a fence.
+        fence(Ordering::SeqCst);
+        // SAFETY: not null, and as in `cell_at`.
+        Ok(unsafe { &*made })
+    }
+
+    /// The cell of the objects with that hash, if there is one; else the first one, which has none of those.
     #[inline]
     pub(crate) fn cell(&self, hash: u64) -> Option<&Cell<H, P>> {
-        self.cells[(hash >> 32) as usize & (self.count as usize - 1) & (SHARDS - 1)].as_deref()
+        self.cell_at(self.number(hash)).or_else(|| self.cell_at(0))
     }
 
-    /// The cell that should give first, and how urgently, if there is anything.
-    pub(crate) fn most_urgent(&self, now: u32) -> Option<(u32, &Cell<H, P>)> {
-        most_urgent(self.cells(), |cell| cell.urgency(now))
+    /// The cell of the objects with that hash, made if there is none.
+    #[inline]
+    pub(crate) fn cell_for(&self, host: &H, hash: u64) -> Result<&Cell<H, P>, Shortage> {
+        let number = self.number(hash);
+        match self.cell_at(number) {
+            Some(cell) => Ok(cell),
+            None => self.make_cell(host, number),
+        }
     }
 
+    /// Looks at what it holds, and at what it would give first.
+    pub(crate) fn look(&self, now: u32) {
+        let urgency = |cell: &&Cell<H, P>| cell.offer.urgency::<P>(now);
+        let first = most_urgent(self.cells(), urgency);
+        let offer = first.map_or(Offer::Nothing, |(_, cell)| cell.offer.get());
+        self.seen.set(self.frames(), offer);
+    }
+
+    /// What was seen when it was looked at last.
+    pub(crate) fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Evicts for as long as `effort` asks for it, the most urgent pages first; says whether it came to anything. A shard whose
+    /// lock is not to be had with that patience is left out, as long as others have something.
+    pub(crate) fn evict(
+        &self,
+        cx: &Context<'_, H>,
+        patience: Patience,
+        effort: &mut Effort,
+    ) -> bool {
+        let mut left_out = 0_u64;
+        let mut has_given = false;
+        while effort.goes_on() {
+            let cells = (0..self.count).filter(|number| left_out >> number & 1 == 0);
+            let cells = cells.filter_map(|number| Some((number, self.cell_at(number as usize)?)));
+            let next = most_urgent(cells, |(_, cell)| cell.offer.urgency::<P>(cx.now));
+            let Some((_, (number, cell))) = next else {
+                break;
+            };
+            let given = cell.with_patience(patience, |shard| {
+                let before = shard.frames.held();
+                let pages = shard.evict(cx);
+                shard.trim_all(cx.host);
+                (pages, before.saturating_sub(shard.frames.held()))
+            });
+            match given {
+                None | Some((0, 0)) => left_out |= 1 << number,
+                Some((pages, frames)) => {
+                    effort.add(pages, frames);
+                    has_given = true;
+                }
+            }
+        }
+        has_given
+    }
+
+    /// The cell with that number, if it is there.
+    pub(crate) fn nth_cell(&self, number: u8) -> Option<&Cell<H, P>> {
+        self.cell_at(number.into())
+    }
+
+    /// The cells that are there.
     pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<H, P>> {
-        let there = self.cells.iter().take(self.count as usize);
-        there.flatten().map(|cell| &**cell)
+        (0..self.count as usize).filter_map(|number| self.cell_at(number))
+    }
+
+    /// The first cell from number `from` on that is there, with its number.
+    pub(crate) fn next_cell(&self, from: u32) -> Option<(u32, &Cell<H, P>)> {
+        (from..self.count).find_map(|number| Some((number, self.cell_at(number as usize)?)))
+    }
+
+    /// Frames of the store itself and of its cells, which no eviction frees.
+    pub(crate) fn own_frames(&self) -> u32 {
+        1 + self.cells().count() as u32
     }
 
     /// Pages of a pool.
@@ -192,7 +301,7 @@ impl<H: Host, P: Policy> Store<H, P> {
         self.cells().all(|cell| cell.pages(pool) == 0)
     }
 
-    /// Frames held by the shards; those of the store itself are constant and not counted.
+    /// Frames held by the shards; those of the store itself are not counted.
     pub(crate) fn frames(&self) -> u64 {
         self.cells().map(|cell| u64::from(cell.frames())).sum()
     }
@@ -214,10 +323,9 @@ impl<H: Host, P: Policy> Store<H, P> {
     }
 
     /// Gives spare frames back to the host; says how many.
-    pub(crate) fn trim(&self, host: &H, patience: Patience) -> u64 {
+    pub(crate) fn trim(&self, host: &H, patience: Patience) -> u32 {
         self.cells()
             .filter_map(|cell| cell.with_patience(patience, |shard| shard.trim_all(host)))
-            .map(u64::from)
             .sum()
     }
 }

@@ -5,7 +5,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::compress::scratch::Scratch;
-use crate::frame::{BadFrame, FrameBytes, FrameNumber};
+use crate::frame::{BadFrame, FrameBytes, FrameNumber, OpenPage};
+use crate::holder::Holder;
 use crate::host::Host;
 
 /// A host around another one. Each call that may fail by the host's contract is a *point*: taking a frame, charging it,
@@ -73,7 +74,7 @@ impl<H> Faulty<H> {
         given
     }
 
-    fn unless_bad(&self, copy: impl FnOnce() -> Result<(), BadFrame>) -> Result<(), BadFrame> {
+    fn unless_bad<R>(&self, copy: impl FnOnce() -> Result<R, BadFrame>) -> Result<R, BadFrame> {
         let copied = if self.fails() { Err(BadFrame) } else { copy() };
         if copied.is_err() {
             self.bad_copies.fetch_add(1, Ordering::Relaxed);
@@ -119,8 +120,15 @@ unsafe impl<H: Host> Host for Faulty<H> {
     fn copy_in(&self, from: Self::GuestFrame, to: &mut FrameBytes) -> Result<(), BadFrame> {
         self.unless_bad(|| self.host.copy_in(from, to))
     }
-    fn copy_out(&self, from: &FrameBytes, to: Self::GuestFrame) -> Result<(), BadFrame> {
-        self.unless_bad(|| self.host.copy_out(from, to))
+    fn open<R>(
+        &self,
+        page: Self::GuestFrame,
+        work: impl FnOnce(&mut OpenPage) -> R,
+    ) -> Result<R, BadFrame> {
+        self.unless_bad(|| self.host.open(page, work))
+    }
+    fn note_holder(&self, frame: FrameNumber, holder: Holder) {
+        self.host.note_holder(frame, holder);
     }
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
         self.host.with_scratch(work)

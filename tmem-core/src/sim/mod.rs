@@ -8,12 +8,17 @@ mod faulty;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::boxed::Box;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ptr::NonNull;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::vec::Vec;
 
 use crate::compress::scratch::Scratch;
-use crate::frame::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber};
+use crate::frame::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber, OpenPage};
+use crate::holder::Holder;
 use crate::host::Host;
+use crate::sync::holds_no_lock;
 
 pub use faulty::Faulty;
 
@@ -83,6 +88,8 @@ pub struct SimHost {
     clock: AtomicU64,
     /// The data frame handed out last.
     latest: AtomicU64,
+    /// Who holds each data frame, as the engine said last.
+    holders: Mutex<HashMap<u64, Holder>>,
 }
 
 impl SimHost {
@@ -95,6 +102,7 @@ impl SimHost {
             frames,
             clock: AtomicU64::new(1),
             latest: AtomicU64::new(0),
+            holders: Mutex::default(),
         }
     }
 
@@ -107,6 +115,20 @@ impl SimHost {
     pub fn wait(&self, seconds: u64) {
         let ticks = (seconds * 1_000_000_000) >> TICK_BITS;
         self.clock.fetch_add(ticks, Ordering::Relaxed);
+    }
+
+    /// Data frames that the engine holds and has said by whom.
+    ///
+    /// # Panics
+    /// If a thread of the test has.
+    pub fn data_frames(&self) -> Vec<(FrameNumber, Holder)> {
+        let holders = self.holders.lock().expect("nobody panicked");
+        let mut frames: Vec<_> = holders
+            .iter()
+            .map(|(frame, holder)| (FrameNumber(*frame), *holder))
+            .collect();
+        frames.sort_by_key(|(frame, _)| frame.0);
+        frames
     }
 
     /// Lets memory fail: changes the data frame that was handed out last, if there was any.
@@ -180,7 +202,17 @@ unsafe impl Host for SimHost {
         Some(number)
     }
     unsafe fn free_data(&self, frame: FrameNumber) {
+        self.holders
+            .lock()
+            .expect("nobody panicked")
+            .remove(&frame.0);
         self.give(address(frame));
+    }
+    fn note_holder(&self, frame: FrameNumber, holder: Holder) {
+        self.holders
+            .lock()
+            .expect("nobody panicked")
+            .insert(frame.0, holder);
     }
     unsafe fn map(&self, frame: FrameNumber) -> NonNull<FrameBytes> {
         address(frame)
@@ -204,6 +236,7 @@ unsafe impl Host for SimHost {
     }
 
     fn copy_in(&self, from: GuestPage, to: &mut FrameBytes) -> Result<(), BadFrame> {
+        assert!(holds_no_lock(), "a guest's page is copied under a lock");
         match from {
             // SAFETY: a `Memory` page is one frame that the test keeps alive.
             GuestPage::Memory(page) => unsafe {
@@ -213,15 +246,17 @@ unsafe impl Host for SimHost {
         }
         Ok(())
     }
-    fn copy_out(&self, from: &FrameBytes, to: GuestPage) -> Result<(), BadFrame> {
-        match to {
+    fn open<R>(
+        &self,
+        page: GuestPage,
+        work: impl FnOnce(&mut OpenPage) -> R,
+    ) -> Result<R, BadFrame> {
+        assert!(holds_no_lock(), "a guest's page is opened under a lock");
+        match page {
             // SAFETY: as in `copy_in`.
-            GuestPage::Memory(page) => unsafe {
-                std::ptr::copy_nonoverlapping(from, page.as_ptr(), 1);
-            },
-            GuestPage::Bad => return Err(BadFrame),
+            GuestPage::Memory(page) => Ok(work(&mut unsafe { OpenPage::new(page) })),
+            GuestPage::Bad => Err(BadFrame),
         }
-        Ok(())
     }
 
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {

@@ -18,8 +18,8 @@ use std::sync::LazyLock;
 use tmem_core::eviction::{Ages, Policy};
 use tmem_core::sim::{Faulty, GuestPage, Quota, SimHost};
 use tmem_core::{
-    Client, ClientId, Config, Engine, Error, FrameBytes, Handle, Oid, PoolId, PoolKind, Progress,
-    SaveError, Uuid,
+    Client, ClientId, Config, Engine, Error, FrameBytes, Handle, Oid, Patience, PoolId, PoolKind,
+    Progress, SaveError, Uuid,
 };
 
 use crate::common::{Kind, contents};
@@ -60,6 +60,7 @@ pub enum Op {
     FlushObject,
     Pages,
     Relinquish { frames: u8 },
+    Vacate { frames: u8 },
     Freeze { frozen: bool },
     Weight { weight: u8 },
     Compress { compress: bool },
@@ -100,6 +101,7 @@ impl Call {
                 uuid: extra,
             },
             223..225 => Op::Weight { weight: extra },
+            225 if flag => Op::Vacate { frames: extra },
             225 => Op::Relinquish { frames: extra },
             238 => Op::DestroyPool { all: arg != 0 },
             239..241 => Op::Freeze {
@@ -309,6 +311,7 @@ impl<P: Policy> Machine<P> {
         match call.op {
             Op::NewPool { kind, uuid } => self.new_pool(who, kind, usize::from(uuid) % UUIDS),
             Op::Relinquish { frames } => self.relinquish(u64::from(frames % 16) + 1),
+            Op::Vacate { frames } => self.vacate(usize::from(frames % 16) + 1),
             Op::Freeze { frozen } => {
                 let guest = self.guests[who].as_mut().expect("a guest");
                 self.engine.set_frozen(&guest.client, frozen);
@@ -428,6 +431,21 @@ impl<P: Policy> Machine<P> {
                 "no pool for no reason"
             ),
             Err(error) => panic!("a new pool: {error:?}"),
+        }
+    }
+
+    /// The host wants some of its frames back, whatever is in them. Only where it has no others does a page go for that.
+    fn vacate(&mut self, frames: usize) {
+        let held = self.host().inner().held();
+        let refusals = self.host().refusals();
+        for (frame, holder) in self.host().inner().data_frames().into_iter().take(frames) {
+            self.engine.vacate(frame, holder, Patience::Waits);
+        }
+        if self.host().refusals() > refusals {
+            self.lossy = true;
+            self.evicted += 1;
+        } else {
+            assert!(self.host().inner().held() <= held);
         }
     }
 

@@ -374,18 +374,37 @@ unsafe extern "C" fn tmem_host_copy_in(to: *mut c_void, cmfn: u64) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn tmem_host_copy_out(cmfn: u64, from: *const c_void) -> c_int {
+unsafe extern "C" fn tmem_host_open(cmfn: u64, window: *mut *mut c_void) -> *mut c_void {
     // SAFETY: set by `Domain::call`, which is still running.
     let domain = unsafe { &*CURRENT.get() };
-    match domain.memory.lock().unwrap().get_mut(&cmfn) {
+    match domain.memory.lock().unwrap().get(&cmfn) {
         Some((page, Access::Write)) => {
-            // SAFETY: `from` is a frame.
-            *page = unsafe { from.cast::<Page>().read() };
-            0
+            // SAFETY: room for what is given back at the end.
+            unsafe { window.write(cmfn as *mut c_void) };
+            // SAFETY: not of size zero.
+            let bytes = NonNull::new(unsafe { alloc(FRAME) }).unwrap();
+            // SAFETY: a frame long.
+            unsafe { bytes.cast::<Page>().write(*page) };
+            bytes.as_ptr().cast()
         }
-        _ => -14,
+        _ => ptr::null_mut(),
     }
 }
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tmem_host_close(bytes: *mut c_void, window: *mut c_void, written: bool) {
+    // SAFETY: set by `Domain::call`, which is still running.
+    let domain = unsafe { &*CURRENT.get() };
+    if written && let Some(place) = domain.memory.lock().unwrap().get_mut(&(window as u64)) {
+        // SAFETY: a frame long.
+        place.0 = unsafe { bytes.cast::<Page>().read() };
+    }
+    // SAFETY: `tmem_host_open` allocated it so.
+    unsafe { dealloc(bytes.cast(), FRAME) };
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tmem_host_note_holder(_: u64, _: u64) {}
 
 #[unsafe(no_mangle)]
 extern "C" fn tmem_host_scratch() -> *mut c_void {

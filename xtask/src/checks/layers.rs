@@ -21,9 +21,27 @@ use walkdir::WalkDir;
 use crate::places;
 
 /// The layers of `tmem-core`, lowest first: files or folders in its `src`. `lib.rs` is above them all.
-const LAYERS: [&str; 18] = [
-    "names", "frame", "sync", "prefetch", "hash", "stats", "compress", "host", "memory", "index",
-    "record", "contents", "eviction", "shard", "clients", "engine", "check", "sim",
+const LAYERS: [&str; 20] = [
+    "speculation",
+    "names",
+    "frame",
+    "holder",
+    "sync",
+    "prefetch",
+    "hash",
+    "stats",
+    "compress",
+    "host",
+    "memory",
+    "index",
+    "record",
+    "contents",
+    "eviction",
+    "shard",
+    "clients",
+    "engine",
+    "check",
+    "sim",
 ];
 
 /// The crates whose files must not import each other in a circle.

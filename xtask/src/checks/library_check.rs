@@ -110,6 +110,14 @@ fn check_with(archive: &Path, max_panic_paths: usize) -> Result<Report> {
     for function in &library.functions {
         findings.extend(forbidden_instructions(function));
         findings.extend(misplaced_landing_pads(function));
+        findings.extend(locks_without_barrier(function));
+    }
+    if !library.functions.iter().any(clamps_an_index) {
+        findings.push(Finding {
+            place: None,
+            problem: "clamps no index that a guest chose: see tmem-core/src/speculation.rs"
+                .to_owned(),
+        });
     }
     for (function, offset, symbol) in &library.got_uses {
         findings.push(Finding {
@@ -164,6 +172,37 @@ fn check_with(archive: &Path, max_panic_paths: usize) -> Result<Report> {
         stack_bytes,
         deepest_path,
         panic_paths,
+    })
+}
+
+/// Loops that wait for a lock and are not followed by a barrier: behind a lock that the CPU only guesses to have, it could
+/// read what another one is about to change.
+fn locks_without_barrier(function: &Function) -> Vec<Finding> {
+    let count = |mnemonic| {
+        let steps = function.steps.iter();
+        steps
+            .filter(|step| step.instruction.mnemonic() == mnemonic)
+            .count()
+    };
+    let (waits, barriers) = (count(Mnemonic::Pause), count(Mnemonic::Lfence));
+    if waits <= barriers {
+        return Vec::new();
+    }
+    vec![Finding {
+        place: Some((function.name.clone(), 0)),
+        problem: format!(
+            "waits for locks in {waits} places, and has {barriers} barriers (lfence) after them"
+        ),
+    }]
+}
+
+/// Whether the function holds `cmp; sbb mask, mask`, by which an index is clamped even where the CPU guesses.
+fn clamps_an_index(function: &Function) -> bool {
+    function.steps.windows(2).any(|pair| {
+        let [compare, subtract] = [&pair[0].instruction, &pair[1].instruction];
+        compare.mnemonic() == Mnemonic::Cmp
+            && subtract.mnemonic() == Mnemonic::Sbb
+            && subtract.op0_register() == subtract.op1_register()
     })
 }
 

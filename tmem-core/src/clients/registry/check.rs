@@ -59,7 +59,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
             }
         }
         for body in self.bodies() {
-            for store in body.all_stores() {
+            for (_, store) in body.all_stores() {
                 *stores.entry(store).or_default() += 1;
             }
             for (number, place) in self.shared.iter().enumerate() {
@@ -75,7 +75,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
             self.check_pools(body, &mut census);
         }
         for body in self.bodies() {
-            for store in body.all_stores() {
+            for (_, store) in body.all_stores() {
                 let Some(holders) = stores.remove(&(&raw const *store)) else {
                     continue;
                 };

@@ -24,6 +24,7 @@ use crate::contents::pack::fragment::{
 use crate::contents::pack::gaps::{Descriptor, Gaps};
 use crate::contents::pack::plan::{FRAGMENTS, Plan};
 use crate::frame::FrameNumber;
+use crate::holder::What;
 use crate::host::Host;
 use crate::memory::arena::NONE;
 use crate::memory::supply::{Shortage, Supply};
@@ -223,7 +224,25 @@ impl Pack {
             next: NONE,
         });
         self.gaps.link(number);
+        supply.note(frame, What::Packed(number));
         Ok(number)
+    }
+
+    /// Moves a frame's pages to another frame. `Ok(false)` if the frame with that descriptor is another one.
+    pub(crate) fn vacate<H: Host>(
+        &mut self,
+        frame: FrameNumber,
+        number: u32,
+        supply: &mut Supply<'_, H>,
+    ) -> Result<bool, Shortage> {
+        if !self.gaps.frames.is_live(number) || self.gaps.frames[number].frame != frame.0 {
+            return Ok(false);
+        }
+        let moved = supply
+            .move_data(frame, What::Packed(number))
+            .ok_or(Shortage::Memory)?;
+        self.gaps.frames[number].frame = moved.0;
+        Ok(true)
     }
 
     fn write<H: Host>(

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Giving back a certain frame, for whoever needs that one and no other.
+
+use crate::engine::Engine;
+use crate::engine::reclaim::{ROOM, Round};
+use crate::eviction::Policy;
+use crate::frame::FrameNumber;
+use crate::holder::{Holder, What};
+use crate::host::Host;
+use crate::memory::supply::Shortage;
+use crate::names::ClientId;
+use crate::shard::store::Store;
+use crate::sync::Patience;
+
+/// Times that room is made for what a frame holds.
+const TRIES: u32 = 4;
+
+impl<H: Host, P: Policy> Engine<H, P> {
+    /// Moves what a data frame holds to another frame, and gives the host that one back. `holder` is what the host was told
+    /// last by [`Host::note_holder`]. Nobody's page goes for it, unless the host has no other frame to give. False if the
+    /// frame's holder has changed, is busy for longer than `patience` allows, or can have no other frame.
+    ///
+    /// To be called without any lock of the engine's, so not from the host's methods.
+    pub fn vacate(&self, frame: FrameNumber, holder: Holder, patience: Patience) -> bool {
+        let (home, Some(what)) = (holder.home(), holder.what()) else {
+            return false;
+        };
+        let registry = patience.wait(|| self.registry.lock(), || self.registry.try_lock());
+        let Some(registry) = registry else {
+            return false;
+        };
+        let held = registry.hold(home.client, home.store.into());
+        drop(registry);
+        let Some(held) = held else { return false };
+        let vacated = held
+            .store()
+            .is_some_and(|store| self.vacate_in(store, home.cell, frame, what, patience));
+        self.registry.lock().let_go(&self.host, held);
+        vacated
+    }
+
+    fn vacate_in(
+        &self,
+        store: &Store<H, P>,
+        cell: u8,
+        frame: FrameNumber,
+        what: What,
+        patience: Patience,
+    ) -> bool {
+        let Some(cell) = store.nth_cell(cell) else {
+            return false;
+        };
+        let cx = self.context_for(ClientId(0));
+        for _ in 0..TRIES {
+            let vacated = cell.with_patience(patience, |shard| shard.vacate(&cx, frame, what));
+            match vacated {
+                Some(Ok(vacated)) => return vacated,
+                Some(Err(Shortage::Memory)) => {
+                    let given = self.relinquish_some(ROOM, patience, &mut Round::default());
+                    if given.frames == 0 {
+                        return false;
+                    }
+                }
+                _ => return false,
+            }
+        }
+        false
+    }
+}
