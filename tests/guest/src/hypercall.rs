@@ -109,6 +109,38 @@ pub fn populate_other(domain: u16) -> Option<usize> {
     (pages == 1).then_some(frame)
 }
 
+/// Asks for runs of 2^`order` frames below 2^`bits` bytes (0: anywhere), one for each of `frames` (PV); how many there were.
+/// The machine frame that each begins with is found in `frames`.
+pub fn increase_reservation(frames: &mut [usize], order: u32, bits: u32) -> i64 {
+    let reservation = Reservation {
+        order,
+        flags: bits,
+        ..Reservation::of(frames.as_mut_ptr() as usize, frames.len())
+    };
+    // SAFETY: Xen reads the structure and writes the frame numbers; nothing maps the new frames.
+    unsafe {
+        call(
+            MEMORY_OP,
+            [0, (&raw const reservation).cast::<u8>() as usize, 0, 0],
+        )
+    }
+}
+
+/// Gives runs of 2^`order` frames back; how many Xen took.
+pub fn give_back_runs(frames: &[usize], order: u32) -> i64 {
+    let reservation = Reservation {
+        order,
+        ..Reservation::of(frames.as_ptr() as usize, frames.len())
+    };
+    // SAFETY: as for `decrease_reservation`.
+    unsafe {
+        call(
+            MEMORY_OP,
+            [1, (&raw const reservation).cast::<u8>() as usize, 0, 0],
+        )
+    }
+}
+
 /// Frames that the domain has, and frames that it may have.
 pub fn reservation() -> (i64, i64) {
     let domain = DOMID_SELF;

@@ -33,6 +33,7 @@ mod suite_host;
 mod suite_hostile;
 mod suite_matrix;
 mod suite_pressure;
+mod suite_reclaim;
 mod suite_smp;
 mod suspend;
 mod tmem;
@@ -43,7 +44,7 @@ use console::say;
 use domain::{Platform, ticks};
 
 /// The suites by name, in the order in which they run.
-const SUITES: [(&str, fn()); 7] = [
+const SUITES: [(&str, fn()); 8] = [
     ("matrix", suite_matrix::run),
     ("figures", suite_figures::run),
     ("data", suite_data::run),
@@ -51,6 +52,7 @@ const SUITES: [(&str, fn()); 7] = [
     ("smp", suite_smp::run),
     ("host", suite_host::run),
     ("hostile", suite_hostile::run),
+    ("reclaim", suite_reclaim::run),
 ];
 
 /// The first vCPU's way in, from [`arch`].

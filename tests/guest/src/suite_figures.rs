@@ -95,7 +95,7 @@ fn name(path: &[u8]) -> &str {
 }
 
 /// A figure, or Xen's error.
-fn read(path: &[u8]) -> Result<u64, i64> {
+pub fn read(path: &[u8]) -> Result<u64, i64> {
     /// `struct xen_hypfs_direntry` of Xen's `public/hypfs.h`, and what follows it.
     #[repr(C)]
     struct Entry {

@@ -14,15 +14,21 @@ pub struct Alone {
     pub hypervisor: Hypervisor,
     pvh: bool,
     pub cpus: u32,
+    /// Memory in MiB, and how much of it is dom0's: to begin with, and at most.
+    memory: (u32, &'static str),
     suites: &'static str,
 }
 
-pub const ALONE: [Alone; 3] = [
+/// Little memory for Xen, dom0 and its pages, so that it gets short.
+const LITTLE: (u32, &str) = (384, "64M,max:128M");
+
+pub const ALONE: [Alone; 4] = [
     Alone {
         name: "alone-1",
         hypervisor: Hypervisor::Tmem,
         pvh: false,
         cpus: 1,
+        memory: LITTLE,
         suites: "all",
     },
     Alone {
@@ -30,6 +36,7 @@ pub const ALONE: [Alone; 3] = [
         hypervisor: Hypervisor::Debug,
         pvh: false,
         cpus: 2,
+        memory: LITTLE,
         suites: "all",
     },
     Alone {
@@ -37,7 +44,16 @@ pub const ALONE: [Alone; 3] = [
         hypervisor: Hypervisor::Tmem,
         pvh: true,
         cpus: 1,
+        memory: LITTLE,
         suites: "matrix+figures",
+    },
+    Alone {
+        name: "alone-filled",
+        hypervisor: Hypervisor::Tmem,
+        pvh: false,
+        cpus: 1,
+        memory: (512, "64M,max:1G"),
+        suites: "reclaim reclaim=1",
     },
 ];
 
@@ -50,13 +66,14 @@ impl Alone {
             (Hardware::Plain, "PV", "")
         };
         let cpus = self.cpus;
+        let (memory, dom0) = self.memory;
         Machine {
             name: &built.chosen.release.named(&format!("boot-{}", self.name)),
-            memory: 384,
+            memory,
             cpus,
             hardware,
             xen: &built.image(self.hypervisor)?,
-            options: &format!("tmem=1 dom0_mem=64M,max:128M dom0_max_vcpus={cpus} {option}"),
+            options: &format!("tmem=1 dom0_mem={dom0} dom0_max_vcpus={cpus} {option}"),
             modules: &[(
                 &built.shared.kernels.wide,
                 &format!("suite={}", self.suites),
