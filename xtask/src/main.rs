@@ -39,7 +39,7 @@ enum Task {
     /// Run every check and test, those in QEMU included, on every release of Xen whose source can be had
     Test(Choice),
     /// Run what takes hours: the engine against its model, races and fuzzing, each for longer
-    Long,
+    Long(Choice),
     /// Boot one of the machines that `test` boots, and count what its guests say
     Boot {
         /// Its name, such as `steered-host`
@@ -100,7 +100,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Run(choice) => run::run(&choice),
         Task::Test(choice) => checks::run(&choice),
-        Task::Long => long::run(),
+        Task::Long(choice) => long::run(&choice),
         Task::Boot { machine, choice } => {
             build::everything(&choice).and_then(|built| pool::boot_one(&built, &machine))
         }

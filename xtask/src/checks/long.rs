@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask long`: what holds more than `test` does and takes hours.
 
-use anyhow::Result;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
 
 use super::{fuzz, races, soak};
-use crate::build;
+use crate::build::{self, Built};
+use crate::linux;
+use crate::machines::pool;
 use crate::machines::tally::Tally;
+use crate::releases::Choice;
 use crate::step;
 
 /// How much of each.
@@ -16,22 +21,33 @@ const FUZZ_SECONDS: u64 = 900;
 /// Runs all of it; whether all passed.
 ///
 /// # Errors
-/// If the machine can't be prepared.
-pub fn run() -> Result<bool> {
+/// If it can't go on: without a build there are no machines.
+pub fn run(choice: &Choice) -> Result<bool> {
     build::prepare_machine()?;
     let mut tally = Tally::default();
-    step::stage(1, 3, "the engine against its model");
+    step::stage(1, 5, "the engine against its model");
     tally.check(soak::run(OPERATIONS, None, None).and_then(|good| {
-        anyhow::ensure!(good, "engine and model differ");
+        ensure!(good, "engine and model differ");
         Ok(())
     }));
-    step::stage(2, 3, "races");
+    step::stage(2, 5, "races");
     tally.check(races::run(SCHEDULES, 1));
-    step::stage(3, 3, "fuzzing");
+    step::stage(3, 5, "fuzzing");
     if let Some(fuzzed) = tally.check(fuzz::run(FUZZ_SECONDS)) {
         for result in fuzzed {
             tally.check(result);
         }
+    }
+    let mut releases = choice.every()?;
+    let others = releases.split_off(1);
+    let first = releases.pop().context("there is a release")?;
+    if let Some(built) = tally.check(Built::first(first)) {
+        let built = Arc::new(built);
+        step::stage(4, 5, "the machines that take long");
+        let machines = pool::boot_all(built.clone(), others, |dom0| &dom0.long_machines);
+        tally.add(machines);
+        step::stage(5, 5, "Linux guests and disks");
+        tally.add(linux::check(&built));
     }
     Ok(tally.sum())
 }

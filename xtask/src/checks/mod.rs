@@ -46,8 +46,8 @@ pub fn run(choice: &Choice) -> Result<bool> {
         step::stage(2, 3, "the crates and the library");
         tally.add(check_crates(&built, &others));
         step::stage(3, 3, "the machines in QEMU");
-        tally.add(pool::boot_all(built.clone(), others));
-        tally.add(linux::check(&built));
+        tally.add(pool::boot_all(built, others, |dom0| &dom0.machines));
+        tally.add(linux::check_build());
     }
     Ok(tally.sum())
 }

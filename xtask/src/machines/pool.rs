@@ -15,8 +15,8 @@ use super::guest::Outcome;
 use super::host::{Host, KEPT, Visit};
 use super::tally::Tally;
 use super::{carried, filled, hostile, steered};
-use crate::build::{Built, Hypervisor, Shared};
-use crate::releases::Chosen;
+use crate::build::{Built, Hypervisor};
+use crate::releases::{Chosen, Dom0};
 use crate::step;
 
 /// A machine to boot.
@@ -42,10 +42,12 @@ fn all() -> Vec<Machine> {
     hosts.into_iter().map(Machine::Host).chain(alone).collect()
 }
 
-/// The machines that a release's row names.
-fn of(chosen: &Chosen) -> Result<Vec<Machine>> {
+/// Which of the machines that a release's row names: those of `test`, or those of `long`.
+pub type Which = fn(&Dom0) -> &[String];
+
+fn of(chosen: &Chosen, which: Which) -> Result<Vec<Machine>> {
     let release = &chosen.release;
-    let wanted = release.dom0.as_ref().map_or(&[][..], |dom0| &dom0.machines);
+    let wanted = release.dom0.as_ref().map_or(&[][..], which);
     let machines = all();
     let names: Vec<_> = machines.iter().map(Machine::name).collect();
     for name in wanted {
@@ -77,15 +79,14 @@ pub fn boot_one(built: &Built, name: &str) -> Result<bool> {
 }
 
 /// Boots all machines of the release that is built, and of those that are not yet.
-pub fn boot_all(built: Arc<Built>, others: Vec<Chosen>) -> Tally {
+pub fn boot_all(built: Arc<Built>, others: Vec<Chosen>, which: Which) -> Tally {
     let mut pool = Pool::default();
-    let shared = built.shared.clone();
     thread::scope(|scope| {
         let (send, events) = mpsc::channel();
         let builds = send.clone();
         // Machines of releases that are to be built count when they are.
         let mut building = true;
-        scope.spawn(move || build_aside(&built, others, &shared, &builds));
+        scope.spawn(move || build_aside(&built, others, which, &builds));
         while building || pool.running > 0 || !pool.ready.is_empty() {
             while let Some(job) = pool.next() {
                 let send = send.clone();
@@ -134,23 +135,23 @@ struct Job {
 fn build_aside(
     first: &Arc<Built>,
     others: Vec<Chosen>,
-    shared: &Arc<Shared>,
+    which: Which,
     events: &mpsc::Sender<Event>,
 ) {
     let tell = |event| events.send(event).expect("it is waited for");
-    make_ready(first, &tell);
+    make_ready(first, which, &tell);
     for chosen in others {
         let name = chosen.release.name.clone();
-        match Built::new(chosen, shared.clone(), true) {
-            Ok(built) => make_ready(&Arc::new(built), &tell),
+        match Built::new(chosen, first.shared.clone(), true) {
+            Ok(built) => make_ready(&Arc::new(built), which, &tell),
             Err(error) => tell(Event::Failed(error.context(format!("Xen {name}")), 0)),
         }
     }
     tell(Event::AllBuilt);
 }
 
-fn make_ready(built: &Arc<Built>, tell: &impl Fn(Event)) {
-    let machines = match of(&built.chosen) {
+fn make_ready(built: &Arc<Built>, which: Which, tell: &impl Fn(Event)) {
+    let machines = match of(&built.chosen, which) {
         Ok(machines) => machines,
         Err(error) => return tell(Event::Failed(error, 0)),
     };

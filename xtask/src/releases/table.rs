@@ -47,6 +47,9 @@ pub struct Dom0 {
     pub tools: PathBuf,
     /// The machines that `test` boots.
     pub machines: Vec<String>,
+    /// Those that `long` boots besides.
+    #[serde(default)]
+    pub long_machines: Vec<String>,
 }
 
 impl Release {
