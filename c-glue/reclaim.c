@@ -241,8 +241,15 @@ bool tmem_make_way(struct domain *d, unsigned int order, unsigned int bits,
 
     /* A run needs as many frames, wherever they come from. */
     while ( unclaimed_pages() < wish.size )
+    {
         if ( !give(TMEM_BATCH, TMEM_RS_WAIT_ALWAYS) )
             return false;
+        if ( is_wanted() )
+        {
+            this_cpu(interrupted) = true;
+            return false;
+        }
+    }
 
     return make_run(&wish);
 }
