@@ -259,7 +259,11 @@ impl<H: Host, P: Policy> Registry<H, P> {
     /// What stores have is looked at by turns, [`LOOKS`] clients' each time: it is known as it was at most one round ago.
     pub(crate) fn giver(&mut self, now: u32) -> Option<Held<H, P>> {
         for _ in 0..LOOKS.min(self.count) {
-            self.turn = (self.turn + 1) % self.count;
+            self.turn = if self.turn + 1 < self.count {
+                self.turn + 1
+            } else {
+                0
+            };
             if let Some(body) = &self.members[self.turn].0 {
                 self.stores(body).for_each(|(_, store)| store.look(now));
             }
