@@ -30,7 +30,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         let cx = self.context(body);
         // The store may serve another pool by now.
         let is_gone = || body.slot(handle.pool) != slot;
-        let hit = cell.with(|shard| {
+        let hit = cell.look(|shard| {
             if is_gone() {
                 return Err(Error::NoPool);
             }

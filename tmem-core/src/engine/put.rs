@@ -66,7 +66,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         };
         let backoff = body.compress.load(Ordering::Relaxed);
         let backoff = backoff.then_some((&cell.backoff, key.object.hash));
-        cell.prefetch(|shard| shard.prefetch(key));
+        cell.look(|shard| shard.prefetch(key));
         self.host
             .with_scratch(|scratch| match scratch.fetch(&self.host, copy, backoff) {
                 Ok(form) => work.run(form, scratch),

@@ -57,9 +57,9 @@ impl<H: Host, P: Policy> Cell<H, P> {
         self.work(self.shard.lock(), work)
     }
 
-    /// Looks at the shard, in order to ask the CPU for what the next operation will read.
-    pub(crate) fn prefetch(&self, look: impl FnOnce(&Shard<H, P>)) {
-        look(&self.shard.lock());
+    /// Looks at the shard, and changes nothing that is published.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&mut Shard<H, P>) -> R) -> R {
+        look(&mut self.shard.lock())
     }
 
     /// As [`Cell::with`], if the shard is to be had with that patience.
