@@ -19,8 +19,12 @@
 
 #define PAGE_SECTORS_ORDER (PAGE_SHIFT - SECTOR_SHIFT)
 
-/* How long a write waits before it fails, where there is no disk. */
-#define REFUSED_WAIT_MS 100
+/*
+ * How long a write waits before it fails, where there is no disk: long beside the
+ * time that a try takes, so that reclaim leaves the processor to others; short beside
+ * a human's patience, as whoever needs a page may have to see thousands fail first.
+ */
+#define REFUSED_WAIT_US 1000
 
 static char *backing;
 module_param(backing, charp, 0444);
@@ -62,7 +66,7 @@ static void write_refused(struct bio *bio)
 	swap_count(SWAP_REFUSED, end - first);
 	if (!disk_behind.bdev) {
 		/* Reclaim tries again at once, and would do nothing else. */
-		msleep(REFUSED_WAIT_MS);
+		usleep_range(REFUSED_WAIT_US, 2 * REFUSED_WAIT_US);
 		bio_io_error(bio);
 		return;
 	}
