@@ -197,3 +197,24 @@ fn what_is_no_library_of_ours_is_refused() {
     );
     assert!(check(std::path::Path::new("/nowhere.a")).is_err());
 }
+
+#[test]
+fn waiting_for_a_lock_without_a_barrier_is_refused() {
+    let wait = "1: pause\ntest %rax, %rax\njne 1b";
+    refused(
+        &export(wait),
+        "waits for locks in 1 places, and has 0 barriers",
+    );
+    assert!(checked(&export(&format!("{wait}\nlfence"))).is_ok());
+}
+
+#[test]
+fn clamped_indexes_are_counted() {
+    for (body, clamps) in [
+        ("cmp $16, %eax\nsbb %ecx, %ecx", 1),
+        ("cmp $16, %eax\nsbb %ecx, %edx", 0),
+        ("cmp $16, %eax\njae 1f\n1: nop", 0),
+    ] {
+        assert_eq!(checked(&export(body)).unwrap().clamps, clamps, "{body}");
+    }
+}
