@@ -70,7 +70,10 @@ pub fn build_pager(chosen: &Chosen, dom0: &Path) -> Result<PathBuf> {
         .args(["file_ops.c", "pagein.c", "policy_default.c"].map(|name| source.join(name)))
         .args(["-iquote".as_ref(), source.as_os_str()]);
     for folder in ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"] {
-        gcc.arg(format!("-Wl,-rpath-link={}", dom0.join(folder).display()));
+        let folder = dom0.join(folder);
+        // Dom0's C library, too, comes before this machine's.
+        gcc.arg("-L").arg(&folder);
+        gcc.arg(format!("-Wl,-rpath-link={}", folder.display()));
     }
     gcc.args(["-lxenctrl", "-lxenevtchn", "-lxenstore", "-lxentoollog"]);
     step::run(
