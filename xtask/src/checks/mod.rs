@@ -47,7 +47,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
         tally.add(check_crates(&built, &others));
         step::stage(3, 3, "the machines in QEMU");
         tally.add(pool::boot_all(built, others, |dom0| &dom0.machines));
-        tally.add(linux::check_build());
+        tally.add(linux::check_all_builds());
     }
     Ok(tally.sum())
 }
