@@ -103,7 +103,7 @@ void tmem_host_uncharge(void *domain, uint32_t frames)
 /*
  * Takes a reference to a page of the current domain.  Never waits for a pager:
  * the library can't be left in the middle.  Where one is needed, the hypercall
- * is done again after it (see serve()).
+ * fails, and the pager is asked after it (see serve()).
  */
 static struct page_info *get_guest_page(uint64_t cmfn, p2m_query_t query,
                                         p2m_type_t *type)

@@ -125,7 +125,6 @@ static long serve(XEN_GUEST_HANDLE_PARAM(void) arg, bool compat)
         /* This may sleep, and so go on on another CPU. */
         this_cpu(tmem_paged_out) = 0;
         p2m_mem_paging_populate(d, gfn);
-        rc = -ERESTART;
     }
 #endif
 
