@@ -3,6 +3,7 @@
 
 mod alone;
 mod carried;
+mod console;
 mod filled;
 pub mod guest;
 pub mod host;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::console::Console;
 use crate::places;
 use crate::step::{self, Step};
 
@@ -110,17 +111,17 @@ impl Machine<'_> {
         });
 
         let mut file = File::create(&log)?;
+        let mut wire = Console::default();
         let mut console = String::new();
         let fault = loop {
             let left = self.limit.saturating_sub(began.elapsed());
             match lines.recv_timeout(left) {
                 Ok(line) => {
-                    let line = String::from_utf8_lossy(&line);
-                    let line = line.trim_end_matches('\r');
+                    let line = wire.line(&String::from_utf8_lossy(&line));
                     writeln!(file, "{line}")?;
-                    console.push_str(line);
+                    console.push_str(&line);
                     console.push('\n');
-                    step.busy_with(line);
+                    step.busy_with(&line);
                     if self.end.is_some_and(|end| line.contains(end)) {
                         break None;
                     }
