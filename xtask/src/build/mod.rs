@@ -157,8 +157,8 @@ impl Built {
     /// The failed step's.
     pub fn new(chosen: Chosen, shared: Arc<Shared>, aside: bool) -> Result<Self> {
         let xen = xen::build(&chosen, &shared.library.object, aside)?;
-        let libxenguest = toolstack::build(&chosen)?;
         let dom0 = dom0_of(&chosen)?;
+        let libxenguest = toolstack::build(&chosen, &dom0.unpacked)?;
         Ok(Self {
             chosen,
             shared,

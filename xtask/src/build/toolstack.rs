@@ -32,19 +32,25 @@ const WITHOUT: &[&str] = &[
 ];
 
 /// Libraries that Debian's Xen does without, whether this machine has them or not: dom0 has no others than that one needs.
-const NOT_USED: &[&str] = &["ac_cv_header_bzlib_h=no", "ac_cv_header_lzo_lzo1x_h=no"];
+const NOT_USED: &[&str] = &[
+    "ac_cv_header_bzlib_h=no",
+    "ac_cv_header_lzo_lzo1x_h=no",
+    "ac_cv_header_valgrind_memcheck_h=no",
+];
 
-/// Builds `libxenguest`.
+/// Builds `libxenguest`. The C library and the others that it is linked with are those of `dom0`, the packages that dom0 was
+/// made from: with this machine's, which may be newer, it would not load there.
 ///
 /// # Errors
 /// If a patch does not apply or something does not compile.
-pub fn build(chosen: &Chosen) -> Result<PathBuf> {
+pub fn build(chosen: &Chosen, dom0: &Path) -> Result<PathBuf> {
     let release = &chosen.release;
     let tree = source::prepare(chosen)?;
     let folder = release.build("toolstack");
     let what = format!("build libxenguest for Xen {}", release.name);
     let stamp = source::inputs(chosen)?
         .value((LIBRARIES, WITHOUT, NOT_USED))
+        .value(release.dom0.as_ref().map(|dom0| &dom0.packages))
         .files(&tree.join("xen/include/public/tmem-sysctl.h"))?
         .stamp(&release.named("toolstack"));
     if stamp.is_fresh()
@@ -54,9 +60,10 @@ pub fn build(chosen: &Chosen) -> Result<PathBuf> {
         return Ok(library);
     }
     let log = |part: &str| release.named(&format!("toolstack-{part}"));
+    let compiler = format!("CC=gcc --sysroot={}", dom0.display());
     let make = |folder: &str| {
         let mut make = Command::new("make");
-        make.arg("-C").arg(tree.join(folder));
+        make.arg("-C").arg(tree.join(folder)).arg(&compiler);
         make.env_remove("MAKEFLAGS");
         make
     };
@@ -77,10 +84,13 @@ pub fn build(chosen: &Chosen) -> Result<PathBuf> {
         &mut make("tools/include"),
         "They are made from Xen's, in xen/include/public.",
     )?;
+    let libraries = format!("SUBDIRS-y={LIBRARIES}");
+    // Make does not see that a compiler's arguments or its headers have changed.
+    step::output(make("tools/libs").args(["clean", &libraries]))?;
     step::run(
         &what,
         &log("libraries"),
-        make("tools/libs").args(["-j2", &format!("SUBDIRS-y={LIBRARIES}")]),
+        make("tools/libs").args(["-j2", &libraries]),
         "The patches are in xen-patches/series/tools.",
     )?;
     let built = find(&tree.join("tools/libs/guest"))?;
