@@ -5,7 +5,7 @@
 //!            31     30    29 ‥ 0
 //! word: │ object │ many │ number + 1 │      0: none
 //!            0      0   a page's own record
-//! 1      0   the record of an object and of its only page
+//!            1      0   the record of an object and of its only page
 //!            1      1   an object with several pages: in the index only
 //! ```
 

@@ -6,7 +6,7 @@
 //!                      │
 //!            whose?  shares: the client furthest above its share by weight, if any
 //!                      │
-//! which shard?  offers: the one with the most urgent; no lock is taken to compare
+//!      which shard?  offers: the one with the most urgent; no lock is taken to compare
 //!                      │
 //!       which page?  policy: the shard's victim, under its lock
 //!                      │
