@@ -26,7 +26,7 @@
  * but only so that it can be found: were it true, then *any* page with this hash could
  * be put for B, whatever the frame has been used for meanwhile.  So there are two things
  * to keep: records are true, and so is what lies in tmem.  Each condition below is needed
- * for that, and linux/tests/dm-tmem has a test that fails without it.
+ * for that, and tests/linux/src/bin/disk-conditions.rs has a test that fails without it.
  *
  * A record is true when it is made:
  *

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The administrator's request once every field has been looked at.
+//! The administrator's request, with every field checked.
 
 use core::fmt;
 use core::mem::size_of;
@@ -11,46 +11,46 @@ use crate::sysctl::{
     ALL_CLIENTS, ClientInfo, PAGE_BYTES, PageHandle, PoolInfo, SysctlCommand, SysctlOp,
 };
 
-/// `DOMID_FIRST_RESERVED`: the first number that no domain has.
+/// `DOMID_FIRST_RESERVED`: domain ids are below this.
 const FIRST_RESERVED: u32 = 0x7ff0;
 
-/// A number that a domain may have.
+/// A valid domain id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DomainId(pub u16);
 
-/// Whom a request is about.
+/// The clients that a request is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Clients {
     /// Every client there is.
     All,
-    /// One, if it is there.
+    /// One client, if it exists.
     One(DomainId),
 }
 
-/// A control request: [`SysctlOp`], checked. The buffer it names is large enough for what the request says.
+/// A control request: a [`SysctlOp`] that has been checked. Its buffer is large enough for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Control {
-    /// Lets clients put again, or put nothing new.
+    /// Freezes clients, which may then put nothing new, or thaws them.
     Freeze {
-        /// Whose puts.
+        /// Which clients.
         clients: Clients,
-        /// Freeze; else thaw.
+        /// True: freeze; false: thaw.
         frozen: bool,
     },
     /// Destroys every pool.
     Destroy(Clients),
-    /// Gives ephemeral memory back, whosever it is.
+    /// Gives back ephemeral memory, of any client.
     Flush {
-        /// How much, at most.
+        /// How much at most.
         kib: u32,
     },
-    /// Writes statistics, as text that ends with a zero byte.
+    /// Writes statistics, as text ending with a zero byte.
     List {
-        /// About whom; about the whole store too, if it is all.
+        /// Which clients; if all, the whole store's statistics too.
         clients: Clients,
-        /// Every key there is.
+        /// Whether to write every key.
         long: bool,
-        /// Bytes that the buffer holds: at least 1.
+        /// The size of the buffer in bytes: at least 1.
         room: u32,
     },
     /// Writes a [`ClientInfo`].
@@ -61,7 +61,7 @@ pub enum Control {
     GetPools {
         /// Whose pools.
         client: DomainId,
-        /// How many fit the buffer.
+        /// How many fit into the buffer.
         room: u32,
     },
     /// Reads a [`PoolInfo`] for each pool to make.
@@ -71,9 +71,9 @@ pub enum Control {
         /// How many: at most [`POOLS_PER_CLIENT`].
         count: u32,
     },
-    /// Reads a [`PoolInfo`] for each shared pool that the client may join, or may no longer.
+    /// Reads a [`PoolInfo`] for each shared pool that the client may join, or may no longer join.
     SetAuth {
-        /// Who may.
+        /// Which client.
         client: DomainId,
         /// How many: at most [`POOLS_PER_CLIENT`].
         count: u32,
@@ -82,9 +82,9 @@ pub enum Control {
     Freeable,
     /// Begins to save.
     SaveBegin {
-        /// Whom.
+        /// Which client.
         client: DomainId,
-        /// It goes on running meanwhile.
+        /// Whether it keeps running meanwhile.
         live: bool,
     },
     /// Writes a [`PageHandle`] and the page's bytes.
@@ -97,48 +97,48 @@ pub enum Control {
     RestoreBegin(DomainId),
     /// Reads a page's bytes.
     RestorePutPage(DomainId, PageAddress),
-    /// Forgets a page.
+    /// Flushes a page.
     RestoreFlushPage(DomainId, PageAddress),
-    /// Writes how many frames the client's persistent pages may take at most, 8 bytes; all ones: no cap.
+    /// Writes the most frames that the client's persistent pages may take, as 8 bytes; all ones: no cap.
     GetCap(DomainId),
     /// Reads the same.
     SetCap(DomainId),
-    /// Writes how many frames of persistent pages don't count against the domain's memory limit, 8 bytes.
+    /// Writes how many frames of persistent pages don't count against the domain's memory limit, as 8 bytes.
     GetQuota(DomainId),
     /// Reads the same.
     SetQuota(DomainId),
     /// Writes a [`PoolInfo`] for each name of a shared pool that the client may join.
     GetAuth {
-        /// Who may.
+        /// Which client.
         client: DomainId,
-        /// How many fit the buffer.
+        /// How many fit into the buffer.
         room: u32,
     },
 }
 
-/// Why a request can't be met, whatever the state of the store.
+/// Why a request can't be granted, whatever the state of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ControlRefusal {
     /// The padding is not zero.
     Padding(u32),
     /// No command has that number.
     Command(u32),
-    /// No domain can have that number.
+    /// No domain can have that id.
     Client(u32),
-    /// The command is for one client at a time.
+    /// The command works on one client only.
     NeedsClient(SysctlCommand),
-    /// The command is for all clients at once.
+    /// The command works on all clients at once only.
     NeedsAll(SysctlCommand),
     /// No client can have that pool.
     Pool(i32),
-    /// The buffer is of another size than the command needs.
+    /// The buffer does not have the size that the command needs.
     Buffer(SysctlCommand, u32),
     /// More pools than a client can have.
     Pools(u32),
 }
 
 impl ControlRefusal {
-    /// What the caller sees.
+    /// The error that the caller sees.
     #[must_use]
     pub const fn errno(self) -> Errno {
         match self {
@@ -277,7 +277,7 @@ impl Control {
 /// Bytes of a [`PoolInfo`].
 const POOL_INFO: u32 = size_of::<PoolInfo>() as u32;
 
-/// The fields that a command may use.
+/// The fields of a request, and the checks that commands share.
 struct Fields<'a> {
     op: &'a SysctlOp,
     command: SysctlCommand,
@@ -299,7 +299,7 @@ impl Fields<'_> {
         }
     }
 
-    /// The buffer has room for that many bytes.
+    /// Checks that the buffer has that many bytes.
     fn buffer(&self, bytes: usize) -> Result<(), ControlRefusal> {
         let len = self.op.len.get();
         if len as usize >= bytes {
@@ -309,7 +309,7 @@ impl Fields<'_> {
         }
     }
 
-    /// How many [`PoolInfo`] are in the buffer.
+    /// How many [`PoolInfo`]s are in the buffer.
     fn pools(&self) -> Result<u32, ControlRefusal> {
         let len = self.op.len.get();
         if !len.is_multiple_of(POOL_INFO) {

@@ -3,11 +3,11 @@
 
 use core::fmt;
 
-/// An error number of Xen's public `errno.h`, or one of the two that `public/tmem.h` adds.
+/// An error number from Xen's public `errno.h`, or one of the two that `public/tmem.h` adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(i32)]
 pub enum Errno {
-    /// `EPERM`: a pool of that kind is not to be had, or the client has all the pools it may have.
+    /// `EPERM`: there are no pools of that kind, or the client has as many pools as it may have.
     NotPermitted = 1,
     /// `ENOENT`: no such client, or it is not being saved (control commands only).
     NotFound = 2,
@@ -15,21 +15,21 @@ pub enum Errno {
     NoMemory = 12,
     /// `EFAULT`: the argument or the guest's frame can't be read or written.
     Fault = 14,
-    /// `EBUSY`: the client is being saved already (control commands only).
+    /// `EBUSY`: the client is already being saved (control commands only).
     Busy = 16,
-    /// `EEXIST`: the pool to restore, or a pool of the client to restore, is there already (control commands only).
+    /// `EEXIST`: the pool to restore, or any pool of the client to restore, already exists (control commands only).
     Exists = 17,
     /// `ENODEV`: no such pool, or tmem is off.
     NoDevice = 19,
-    /// `EINVAL`: a field that must be zero is not, or the buffer does not suit the command (control commands only).
+    /// `EINVAL`: a field that must be zero is not, or the buffer does not fit the command (control commands only).
     Invalid = 22,
-    /// `ENOSPC`: no memory for a page's second version; the first is gone.
+    /// `ENOSPC`: no memory for a new version of a page; the old one is gone.
     NoSpace = 28,
     /// `ERANGE`: more pools than a client may have (control commands only).
     OutOfRange = 34,
     /// `ENOSYS`: a command that tmem does not have.
     NoSuchCommand = 38,
-    /// `ERESTART`: there is more to do. Never reaches a guest: Xen makes a hypercall continuation of it.
+    /// `ERESTART`: there is more to do. Never reaches a guest: Xen turns it into a hypercall continuation.
     Restart = 85,
     /// `EOPNOTSUPP`: a command that guests may not use.
     NotSupported = 95,
@@ -59,19 +59,19 @@ impl Errno {
         Self::EmptyPool,
     ];
 
-    /// The number, positive as in C's headers.
+    /// The number, positive as in C headers.
     #[must_use]
     pub const fn number(self) -> i32 {
         self as i32
     }
 
-    /// What a hypercall returns for it: the number, negated.
+    /// What a hypercall returns: the number, negated.
     #[must_use]
     pub const fn returned(self) -> i64 {
         -(self as i64)
     }
 
-    /// The error behind a hypercall's return value; `None` if it is none of tmem's.
+    /// The error in a hypercall's return value; `None` if it is not one of tmem's.
     #[must_use]
     pub fn from_returned(value: i64) -> Option<Self> {
         Self::ALL

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The words that guests and administrators use to speak to transcendent memory in Xen.
+//! The interface through which guests and administrators use transcendent memory in Xen.
 //!
-//! Everything here is fixed by Xen's public headers (`public/tmem.h`, spec version 1, and `public/sysctl.h` of the last
-//! release that had tmem): guests in the field were compiled against them. Three principles:
+//! Xen's public headers fix it (`public/tmem.h`, spec version 1, and `public/sysctl.h` of the last release with tmem),
+//! and guests in the field were compiled against them. Control commands from 40 on are this project's. Three
+//! principles:
 //!
-//! - **Layouts are bytes.** Every field is little-endian and unaligned, so a structure is what travels, on any host and
-//!   at any address, and a 32-bit guest's structure differs from a 64-bit guest's by one type parameter.
+//! - **Layouts are bytes.** Every field is little-endian and unaligned, so a structure is the same bytes on any host
+//!   and at any address, and a 32-bit guest's structure differs from a 64-bit guest's by one type parameter.
 //! - **Every guest-supplied field is checked once.** A [`Request`] comes from [`Request::parse_native`] or
-//!   [`Request::parse_compat`]; whoever holds one has nothing left to check but what only the store can know.
-//! - **Errors say what was wrong.** A [`Refusal`] names the field and its value; [`Refusal::errno`] is what a guest sees.
+//!   [`Request::parse_compat`]; all that is left to check in one is what only the store can know.
+//! - **Errors say what was wrong.** A [`Refusal`] names the field and its value; [`Refusal::errno`] is what a guest
+//!   sees.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`op`] | the guest's structure, native and compat, its commands and flags |
-//! | [`request`] | that structure, checked |
+//! | [`request`] | a guest's request, checked |
 //! | [`sysctl`] | the administrator's structures |
-//! | [`control`] | those, checked |
+//! | [`control`] | an administrator's request, checked |
 //! | [`errno`] | error numbers |
 
 #![no_std]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The structure that a guest's hypercall points to (`struct tmem_op` of `public/tmem.h`), as it lies in memory.
+//! The structure that a guest's hypercall points to (`struct tmem_op` of `public/tmem.h`), as it is laid out in memory.
 //!
 //! ```text
 //!  0       4         8                    24      28      32      36           40          44   48        52     56
@@ -11,7 +11,7 @@
 //!  +-------+---------+--------------------+-------+-------+------------------------------------------------------+
 //! ```
 //!
-//! A 32-bit guest's structure ends after four bytes of `cmfn`; all else is the same.
+//! A 32-bit guest's structure ends after four bytes of `cmfn`; otherwise it is the same.
 
 use core::mem::size_of;
 
@@ -26,7 +26,7 @@ use crate::spec::SPEC_VERSION;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Command {
-    /// `TMEM_CONTROL`: the administrator's, refused to guests.
+    /// `TMEM_CONTROL`: for the administrator, refused to guests.
     Control = 0,
     /// `TMEM_NEW_POOL`.
     NewPool = 1,
@@ -40,14 +40,14 @@ pub enum Command {
     FlushPage = 6,
     /// `TMEM_FLUSH_OBJECT`.
     FlushObject = 7,
-    /// `TMEM_AUTH`: the administrator's, refused to guests.
+    /// `TMEM_AUTH`: for the administrator, refused to guests.
     Auth = 101,
-    /// `TMEM_RESTORE_NEW`: the administrator's, refused to guests.
+    /// `TMEM_RESTORE_NEW`: for the administrator, refused to guests.
     RestoreNew = 102,
 }
 
 impl Command {
-    /// Every command there is. 3 and 8 to 10 were commands once (`NEW_PAGE`, `READ`, `WRITE`, `XCHG`).
+    /// All commands. 3 and 8 to 10 were commands once (`NEW_PAGE`, `READ`, `WRITE`, `XCHG`).
     pub const ALL: [Self; 9] = [
         Self::Control,
         Self::NewPool,
@@ -95,13 +95,13 @@ bitflags! {
         const SHARED = 1 << 1;
         /// `TMEM_POOL_PRECOMPRESSED`: always refused.
         const PRECOMPRESSED = 1 << 2;
-        /// `TMEM_POOL_PAGESIZE_MASK`, in place: log2 of the page's bytes, less 12.
+        /// `TMEM_POOL_PAGESIZE_MASK`, shifted into place: log2 of the page size in bytes, minus 12.
         const PAGE_SIZE = 0xf << Self::PAGE_SIZE_SHIFT;
         /// `TMEM_POOL_RESERVED_BITS`: must be zero.
         const RESERVED = 0x00ff_ff00;
-        /// `TMEM_POOL_VERSION_MASK`, in place.
+        /// `TMEM_POOL_VERSION_MASK`, shifted into place.
         const VERSION = 0xff << Self::VERSION_SHIFT;
-        // Bit 3 has no meaning and was never refused: all bit patterns are values of this type.
+        // Bit 3 has no meaning and was never refused: every bit pattern is a value of this type.
         const _ = !0;
     }
 }
@@ -112,10 +112,10 @@ impl PoolFlags {
     /// `TMEM_POOL_VERSION_SHIFT`.
     pub const VERSION_SHIFT: u32 = 24;
 
-    /// A private ephemeral pool of 4 KiB pages, of today's version: what all other pools are described from.
+    /// A private ephemeral pool of 4 KiB pages, of the current version: the base from which other pools are described.
     pub const PRIVATE_EPHEMERAL: Self = Self::from_bits_retain(SPEC_VERSION << Self::VERSION_SHIFT);
 
-    /// The page size asked for: log2 of the bytes, less 12 (0 for 4 KiB).
+    /// The page size asked for: log2 of the bytes, minus 12 (0 for 4 KiB).
     #[must_use]
     pub const fn page_size(self) -> u32 {
         (self.bits() & Self::PAGE_SIZE.bits()) >> Self::PAGE_SIZE_SHIFT
@@ -130,7 +130,7 @@ impl PoolFlags {
 
 /// A guest's `struct tmem_op`; `Frame` is its unsigned long, [`U64`] or [`U32`].
 ///
-/// Read through the page commands' view of the union; [`Op::creat`] is `NEW_POOL`'s.
+/// The fields are the page commands' view of the union; [`Op::creat`] is `NEW_POOL`'s view.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -138,17 +138,17 @@ impl PoolFlags {
 pub struct Op<Frame: Unaligned> {
     /// The number of a [`Command`].
     pub cmd: U32,
-    /// Which of the guest's pools. Signed in the ABI; negative is never a pool.
+    /// Which of the guest's pools. Signed in the ABI; no pool has a negative number.
     pub pool_id: I32,
     /// Which object of the pool.
     pub oid: [U64; 3],
     /// Which page of the object.
     pub index: U32,
-    /// Not looked at: belonged to commands that no longer exist.
+    /// Ignored: belonged to commands that no longer exist.
     pub tmem_offset: U32,
-    /// Not looked at.
+    /// Ignored.
     pub pfn_offset: U32,
-    /// Not looked at.
+    /// Ignored.
     pub len: U32,
     /// The guest's page: a machine frame number for a PV guest, a guest frame number for PVH and HVM.
     pub cmfn: Frame,
@@ -165,11 +165,11 @@ pub type CompatOp = Op<U32>;
 )]
 #[repr(C)]
 pub struct Creat {
-    /// Under which name to share the pool.
+    /// The name under which to share the pool.
     pub uuid: [U64; 2],
     /// [`PoolFlags`].
     pub flags: U32,
-    /// Not looked at.
+    /// Ignored.
     pub arg1: U32,
 }
 
@@ -185,7 +185,7 @@ const_assert_eq!(core::mem::offset_of!(NativeOp, cmfn), 48);
 const_assert_eq!(core::mem::offset_of!(CompatOp, cmfn), 48);
 const_assert_eq!(core::mem::offset_of!(Creat, flags), 16);
 const_assert_eq!(core::mem::offset_of!(Creat, arg1), 20);
-// `Creat` lies over `oid`, no more and no less.
+// `Creat` covers exactly `oid`.
 const_assert_eq!(size_of::<Creat>(), size_of::<[U64; 3]>());
 const_assert!(PoolFlags::PAGE_SIZE.bits() & PoolFlags::RESERVED.bits() == 0);
 
@@ -197,7 +197,7 @@ impl<Frame: Unaligned> Op<Frame> {
     }
 }
 
-/// For guests: any command, valid or not.
+/// For guests: makes any command, valid or not.
 impl<Frame: Unaligned + Default> Op<Frame> {
     /// Asks for a new pool.
     #[must_use]
@@ -213,7 +213,7 @@ impl<Frame: Unaligned + Default> Op<Frame> {
         }
     }
 
-    /// A command that concerns a whole pool, such as [`Command::DestroyPool`].
+    /// A command about a whole pool, such as [`Command::DestroyPool`].
     #[must_use]
     pub fn command(cmd: u32, pool_id: i32) -> Self {
         Self {
@@ -228,7 +228,7 @@ impl<Frame: Unaligned + Default> Op<Frame> {
         }
     }
 
-    /// A command that concerns a page or an object.
+    /// A command about a page or an object.
     #[must_use]
     pub fn page(
         cmd: Command,

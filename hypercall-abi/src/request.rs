@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A guest's request once every field has been looked at.
+//! A guest's request, with every field checked.
 
 use core::fmt;
 
@@ -12,15 +12,15 @@ use crate::spec::{POOLS_PER_CLIENT, SPEC_VERSION};
 
 /// A page of guest memory as the guest named it: a machine frame (PV) or a guest frame (PVH, HVM).
 ///
-/// An allegation. Holding one says nothing about the frame: not that it exists, nor that it is the guest's, nor that it
-/// may be read or written. Only the hypervisor can tell, when it copies.
+/// A claim, no more. It does not mean that the frame exists, that it is the guest's, or that it may be read or written:
+/// only the hypervisor can tell, when it copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GuestFrame(pub u64);
 
-/// The number of a pool that a client may have.
+/// A valid pool number.
 ///
 /// # Invariants
-/// Below [`POOLS_PER_CLIENT`]. Whether the client does have it, only the store knows.
+/// Below [`POOLS_PER_CLIENT`]. Only the store knows whether the client has such a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolId(u8);
 
@@ -53,55 +53,55 @@ pub struct PageAddress {
     pub pool: PoolId,
     /// The object in the pool.
     pub oid: Oid,
-    /// The page in the object. Every value is valid.
+    /// The page's index in the object. Every value is valid.
     pub index: u32,
 }
 
-/// What kind of pool a guest asks for.
+/// The kind of pool that a guest asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PoolKind {
     /// Private; pages may vanish at any time.
     PrivateEphemeral,
     /// Private; pages stay until they are flushed.
     PrivatePersistent,
-    /// Shared under this uuid, if the administrator allows that (else it becomes private, silently); pages may vanish.
+    /// Shared under this uuid if the administrator allows it, otherwise silently private; pages may vanish.
     SharedEphemeral([u64; 2]),
 }
 
-/// A pool that a guest asks for: version, page size and reserved bits are as they must be.
+/// A pool that a guest asks for. Its version, page size and reserved bits have been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NewPool {
     /// Its kind.
     pub kind: PoolKind,
 }
 
-/// A guest's request. Nothing in it needs checking again, but by those who know: pools against the client's table, frames
-/// against the guest's memory.
+/// A guest's request. All that is left to check is what only others know: whether the client has the pool, and whether
+/// the frame is the guest's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
     /// Make a pool; returns its id.
     NewPool(NewPool),
-    /// Destroy a pool. `None`: an id that no pool has, which is nothing to do and no error.
+    /// Destroy a pool. `None` for an id that no pool can have: there is nothing to do, which is not an error.
     DestroyPool(Option<PoolId>),
     /// Keep a copy of the guest's page.
     Put(PageAddress, GuestFrame),
     /// Copy a page back to the guest.
     Get(PageAddress, GuestFrame),
-    /// Forget a page.
+    /// Flush a page.
     FlushPage(PageAddress),
-    /// Forget all pages of an object.
+    /// Flush all pages of an object.
     FlushObject(PoolId, Oid),
-    /// A command that does not exist, on a pool that may: [`Errno::NoDevice`] if the client has no such pool, else
-    /// [`Errno::NoSuchCommand`].
+    /// A command that does not exist, for a pool that may: [`Errno::NoDevice`] if the client has no such pool,
+    /// otherwise [`Errno::NoSuchCommand`].
     Unknown(PoolId, u32),
 }
 
-/// Why a request can't be met, whatever the state of the store.
+/// Why a request can't be granted, whatever the state of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// The command is the administrator's.
+    /// The command is for the administrator only.
     Privileged(Command),
-    /// No client can have a pool of that number.
+    /// No client can have a pool with that number.
     NoSuchPool(i32),
     /// A pool can't be both shared and persistent.
     SharedPersistent,
@@ -109,14 +109,14 @@ pub enum Refusal {
     Version(u32),
     /// Only 4 KiB pages exist (the page size field must be 0).
     PageSize(u32),
-    /// Pools of pages that the guest compressed itself do not exist.
+    /// There are no pools for pages that the guest has compressed itself.
     Precompressed,
     /// Bits that must be zero are not.
     ReservedFlags(u32),
 }
 
 impl Refusal {
-    /// What the guest sees.
+    /// The error that the guest sees.
     #[must_use]
     pub const fn errno(self) -> Errno {
         match self {
@@ -157,7 +157,7 @@ impl Request {
     /// The request in a 64-bit guest's 56 bytes.
     ///
     /// # Errors
-    /// [`Refusal`] if it can't be met, whatever the state of the store.
+    /// [`Refusal`] if it can't be granted, whatever the state of the store.
     pub fn parse_native(bytes: &[u8; size_of::<NativeOp>()]) -> Result<Self, Refusal> {
         let op: NativeOp = zerocopy::transmute!(*bytes);
         Self::parse(&op, op.cmfn.get())
@@ -166,7 +166,7 @@ impl Request {
     /// The request in a 32-bit guest's 52 bytes.
     ///
     /// # Errors
-    /// [`Refusal`] if it can't be met, whatever the state of the store.
+    /// [`Refusal`] if it can't be granted, whatever the state of the store.
     pub fn parse_compat(bytes: &[u8; size_of::<CompatOp>()]) -> Result<Self, Refusal> {
         let op: CompatOp = zerocopy::transmute!(*bytes);
         Self::parse(&op, u64::from(op.cmfn.get()))
@@ -174,7 +174,7 @@ impl Request {
 
     fn parse<Frame: Unaligned>(op: &Op<Frame>, cmfn: u64) -> Result<Self, Refusal> {
         let command = Command::from_number(op.cmd.get());
-        // Three commands answer before anybody asks for the pool.
+        // The answer to these commands does not depend on the pool.
         match command {
             Some(command @ (Command::Control | Command::Auth | Command::RestoreNew)) => {
                 return Err(Refusal::Privileged(command));
@@ -229,7 +229,7 @@ impl NewPool {
             (true, true) => return Err(Refusal::SharedPersistent),
             (false, true) => PoolKind::PrivatePersistent,
             (false, false) => PoolKind::PrivateEphemeral,
-            // All ones means "no name": nobody to share with.
+            // All ones means "no name": there is nobody to share with.
             (true, false) if uuid == [u64::MAX; 2] => PoolKind::PrivateEphemeral,
             (true, false) => PoolKind::SharedEphemeral(uuid),
         };
@@ -374,7 +374,7 @@ mod tests {
         }
     }
 
-    /// Every pattern of bits parses to something, and no field that is not looked at matters.
+    /// Every bit pattern parses to something, and ignored fields do not matter.
     #[test]
     fn any_bytes_parse() {
         for fill in 0..=u8::MAX {

@@ -7,15 +7,15 @@ pub const HYPERCALL: u32 = 38;
 /// `TMEM_SPEC_VERSION`: the only version that a pool may ask for.
 pub const SPEC_VERSION: u32 = 1;
 
-/// Most pools that one client may have at a time.
+/// The most pools that one client may have at a time.
 pub const POOLS_PER_CLIENT: u32 = 16;
 
-/// Most shared pools that the host may have at a time.
+/// The most shared pools that the host may have at a time.
 pub const SHARED_POOLS: u32 = 16;
 
-/// What PUT, GET, the flushes, and `DESTROY_POOL` of a live pool return when they did what was asked. Linux takes nothing else
-/// for success.
+/// What PUT, GET, the flushes, and `DESTROY_POOL` of a live pool return on success. Linux accepts no other value as
+/// success.
 pub const DONE: i64 = 1;
 
-/// What GET returns when the page is not there, and `DESTROY_POOL` when there was no such pool.
+/// What GET returns when the page is not stored, and `DESTROY_POOL` when there is no such pool.
 pub const NOTHING_THERE: i64 = 0;

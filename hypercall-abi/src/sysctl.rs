@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The administrator's structures: `XEN_SYSCTL_tmem_op` and what its buffers hold.
 //!
-//! From `public/sysctl.h` of Xen 4.12, the last release that had them. `struct xen_sysctl` keeps `cmd` at offset 0,
-//! `interface_version` at 4 and its union, where a [`SysctlOp`] lies, at 8.
+//! They are those of `public/sysctl.h` of Xen 4.12, the last release that had them. `struct xen_sysctl` has `cmd` at
+//! offset 0, `interface_version` at 4 and its union, which holds a [`SysctlOp`], at 8.
 
 use core::mem::{offset_of, size_of};
 
@@ -22,23 +22,23 @@ pub const UNION_OFFSET: usize = 8;
 /// In [`SysctlOp::cli_id`]: all clients.
 pub const ALL_CLIENTS: u32 = 0xffff;
 
-/// Bytes of one page, in the buffers of the save and restore commands.
+/// Size of a page in the buffers of the save and restore commands.
 pub const PAGE_BYTES: usize = 4096;
 
 /// What the administrator asks for: the values of [`SysctlOp::cmd`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum SysctlCommand {
-    /// Let one client, or all, put again.
+    /// Let one client, or all, put new pages again.
     Thaw = 0,
-    /// Let one client, or all, put nothing new.
+    /// Refuse new pages from one client, or from all.
     Freeze = 1,
     /// Give back `arg` KiB of ephemeral memory; returns the KiB freed. Fewer than asked, but not 0: ask again for the rest.
     Flush = 2,
     /// Destroy the pools of one client, or of all.
     Destroy = 3,
-    /// Statistics, as text that ends with a zero byte, into the buffer; `arg` non-zero asks for the long form. Returns the
-    /// whole text's length without that byte: not less than `len`, and the text was cut short.
+    /// Write statistics to the buffer, as text ending with a zero byte; a non-zero `arg` asks for the long form.
+    /// Returns the length of the whole text without that byte. If that is not less than `len`, the text was cut short.
     List = 4,
     /// Read a [`ClientInfo`].
     GetClientInfo = 5,
@@ -46,18 +46,19 @@ pub enum SysctlCommand {
     SetClientInfo = 6,
     /// Read an array of [`PoolInfo`]; returns how many.
     GetPools = 7,
-    /// Memory that could be freed, in MiB.
+    /// Return how much memory could be freed, in MiB.
     Freeable = 8,
     /// Make the pools of an array of [`PoolInfo`] (restore); returns how many.
     SetPools = 9,
-    /// Begin to save a client; `arg` non-zero: it goes on running. It is frozen until the save ends.
+    /// Begin to save a client, which is frozen until the save ends; with a non-zero `arg` it keeps running.
     SaveBegin = 10,
     /// Authorise shared pools: an array of [`PoolInfo`] with [`PoolInfoFlags::AUTH`].
     SetAuth = 11,
-    /// The next page, whichever pool it is in: a [`PageHandle`] and [`PAGE_BYTES`] bytes. Returns 1, or 0 after the last page.
-    /// A page may come twice.
+    /// Read the next page, from whichever pool: a [`PageHandle`] and [`PAGE_BYTES`] bytes. Returns 1, or 0 after the
+    /// last page. A page may come twice.
     SaveNextPage = 19,
-    /// The next page that went away during a live save: a [`PageHandle`]. Returns 1, or 0 if none did since.
+    /// Read which page was removed next during a live save: a [`PageHandle`]. Returns 1, or 0 if there are no more so
+    /// far.
     SaveNextInvalidated = 20,
     /// End a save.
     SaveEnd = 21,
@@ -68,7 +69,7 @@ pub enum SysctlCommand {
     /// Flush a page (`arg` is its index).
     RestoreFlushPage = 33,
     /// Read the client's cap: 8 bytes, the most frames that its persistent pages may take; all ones: as many as the domain
-    /// may have. Ours, as are all numbers from here on: Xen 4.12 refused them.
+    /// may have. This number and those from here on are this project's own: Xen 4.12 refused them.
     GetCap = 40,
     /// Write the client's cap.
     SetCap = 41,
@@ -82,7 +83,7 @@ pub enum SysctlCommand {
 }
 
 impl SysctlCommand {
-    /// Every command there is.
+    /// All commands.
     pub const ALL: [Self; 23] = [
         Self::Thaw,
         Self::Freeze,
@@ -136,15 +137,15 @@ pub struct SysctlOp {
     pub pool_id: I32,
     /// A domain id, or [`ALL_CLIENTS`].
     pub cli_id: U32,
-    /// Bytes in the buffer.
+    /// The size of the buffer in bytes.
     pub len: U32,
     /// Depends on the command.
     pub arg: U32,
-    /// Must be zero, else `-EINVAL`.
+    /// Must be zero, otherwise `-EINVAL`.
     pub pad: U32,
     /// Which object of the pool.
     pub oid: [U64; 3],
-    /// Where the buffer is: a 64-bit guest handle.
+    /// The buffer: a 64-bit guest handle.
     pub buffer: U64,
 }
 
@@ -154,15 +155,15 @@ pub struct SysctlOp {
 )]
 #[repr(C)]
 pub struct ClientInfo {
-    /// [`SPEC_VERSION`], else `-EOPNOTSUPP`.
+    /// [`SPEC_VERSION`], otherwise `-EOPNOTSUPP`.
     pub version: U32,
-    /// Most pools it may have; over [`crate::POOLS_PER_CLIENT`] is `-ERANGE`.
+    /// The most pools that it may have; more than [`crate::POOLS_PER_CLIENT`] is `-ERANGE`.
     pub maxpools: U32,
-    /// Pools it has.
+    /// How many pools it has.
     pub nr_pools: U32,
     /// [`ClientFlags`].
     pub flags: U32,
-    /// Its weight under pressure; 0 means that none is set.
+    /// Its weight under memory pressure; 0 means that none is set.
     pub weight: U32,
 }
 
@@ -207,7 +208,7 @@ bitflags! {
         const SHARED = 1 << 1;
         /// The client may share under that uuid.
         const AUTH = 1 << 2;
-        /// Log2 of the page's bytes, less 12.
+        /// Log2 of the page size in bytes, minus 12.
         const PAGE_SIZE = 0xff << 4;
         /// Bits without a meaning.
         const RESERVED = 0xfff << 12;
@@ -220,7 +221,7 @@ impl PoolInfoFlags {
     /// The spec version's lowest bit.
     pub const VERSION_SHIFT: u32 = 24;
 
-    /// These bits, in today's version.
+    /// These bits, in the current version.
     #[must_use]
     pub const fn versioned(self) -> Self {
         self.union(Self::from_bits_retain(SPEC_VERSION << Self::VERSION_SHIFT))
@@ -235,7 +236,7 @@ impl PoolInfoFlags {
 pub struct PageHandle {
     /// The client's pool.
     pub pool_id: U32,
-    /// The page in the object.
+    /// The page's index in the object.
     pub index: U32,
     /// The object in the pool.
     pub oid: [U64; 3],

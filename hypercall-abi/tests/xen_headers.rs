@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Holds this crate against Xen's own public headers: a C compiler checks every size, offset and constant.
+//! Checks this crate against Xen's own public headers: a C compiler checks every size, offset and constant.
 //!
-//! The C is a list of static assertions written from this crate's values, so it is compiled but never run, and the 32-bit
-//! layout needs no 32-bit libraries.
+//! The C code is a list of static assertions generated from this crate's values. It is compiled but never run, so the
+//! 32-bit layout needs no 32-bit libraries.
 
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
@@ -14,13 +14,15 @@ use hypercall_abi::op::Creat;
 use hypercall_abi::sysctl::{SYSCTL, UNION_OFFSET};
 use hypercall_abi::{Command, CompatOp, Errno, HYPERCALL, NativeOp, PoolFlags, SPEC_VERSION};
 
-/// Old enough for all that `tmem.h` ever had: later versions hide the commands that are gone, then the whole file.
+/// Old enough to see all that `tmem.h` ever had: later versions hide the commands that are gone, and then the whole
+/// file.
 const GUEST: &str = "#define __XEN_INTERFACE_VERSION__ 0x00040300\n#include \"tmem.h\"\n";
-/// With what is Xen's alone: ERESTART.
+/// Includes what only Xen itself sees: ERESTART.
 const ERRORS: &str = "#define __XEN__ 1\n#include \"errno.h\"\n";
 const TOOLS: &str = "#define __XEN_TOOLS__ 1\n#include \"sysctl.h\"\n";
 
-/// Where `tmem.h` lies: what `XEN_HEADERS` says, else in a Xen tree that `cargo xtask` unpacked, else Debian's libxen-dev.
+/// The folder with `tmem.h`: `XEN_HEADERS`, or else a Xen tree that `cargo xtask` has unpacked, or else Debian's
+/// libxen-dev.
 fn headers() -> PathBuf {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build");
     let mut places: Vec<_> = std::fs::read_dir(built)
@@ -52,7 +54,7 @@ impl Facts {
         ))
     }
 
-    /// The C expression has this value in Rust.
+    /// Adds the fact that the C expression has this value in Rust.
     fn is(&mut self, expression: &str, value: impl Display) {
         writeln!(
             self.0,
@@ -65,7 +67,7 @@ impl Facts {
         self.is(&format!("offsetof({structure}, {field})"), value);
     }
 
-    /// Compiles for a machine (`-m64`, `-m32`); the compiler's words if a fact is wrong.
+    /// Compiles for a machine (`-m64`, `-m32`); returns the compiler's words if a fact is wrong.
     fn check(&self, machine: &str) -> Result<(), String> {
         let mut gcc = Process::new("gcc")
             .args([
@@ -165,7 +167,7 @@ fn commands_are_xens() {
     for command in Command::ALL {
         assert_eq!(Command::from_number(command.number()), Some(command));
         let name = match command {
-            // Left the header when control became a sysctl.
+            // It left the header when control became a sysctl.
             Command::Control => continue,
             Command::NewPool => "TMEM_NEW_POOL",
             Command::DestroyPool => "TMEM_DESTROY_POOL",
@@ -225,7 +227,7 @@ fn errors_are_xens() {
     facts.hold("-m64");
 }
 
-/// Xen's later headers have no tmem in `sysctl.h`, but its place between its neighbours is still there.
+/// Xen's later headers have no tmem in `sysctl.h`, but its number is still free between its neighbours'.
 #[test]
 fn the_sysctls_place_is_xens() {
     let mut facts = Facts::about(TOOLS);

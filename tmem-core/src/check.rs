@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The engine's invariants, checked whole: for tests and fuzzing.
+//! The engine's invariants, all checked at once: for tests and fuzzing.
 //!
-//! Each structure checks itself, in a module `check` below its own; every check walks everything, so that a record, frame
-//! or count that is lost shows where it was lost.
+//! Each structure checks itself, in a module `check` below its own. Every check walks the whole structure, so that a
+//! lost record, frame or count shows up where it was lost.
 
 use crate::engine::Engine;
 use crate::eviction::Policy;
@@ -12,7 +12,7 @@ use crate::names::ClientId;
 pub use crate::clients::registry::check::Census;
 
 impl<H: Host, P: Policy> Engine<H, P> {
-    /// Walks everything and checks that it fits together. To be called while no other call runs.
+    /// Walks everything and checks that it is consistent. No other call may run at the same time.
     ///
     /// # Panics
     /// If something does not hold, with a message that says what.

@@ -9,20 +9,21 @@
 //! PageKey: │ handle │ both hashes │ ─► the index
 //! ```
 //!
-//! Guests choose the names that are hashed, so the hash must not let them choose the place: object names go through
-//! SipHash-1-3 (Aumasson and Bernstein, "`SipHash`: a fast short-input PRF", 2012) under a key drawn at boot. A page's hash
-//! mixes its object's hash and its index with two multiplications by secret words; the attacker sees no hash, only time.
+//! Guests choose the names that are hashed, so the hash must not let them choose where a page goes. Object names go
+//! through SipHash-1-3 (Aumasson and Bernstein, "`SipHash`: a fast short-input PRF", 2012) under a key drawn at boot. A
+//! page's hash mixes its object's hash and its index with two multiplications by secret words; an attacker never sees a
+//! hash, only how long a call takes.
 
 use crate::names::{Handle, ObjectHandle};
 
-/// What an object is looked up by: its handle, hashed.
+/// What an object is looked up by: its handle and its hash.
 #[derive(Clone, Copy)]
 pub(crate) struct ObjectKey {
     pub(crate) handle: ObjectHandle,
     pub(crate) hash: u64,
 }
 
-/// What a page is looked up by: its handle, hashed.
+/// What a page is looked up by: its handle and its hashes.
 #[derive(Clone, Copy)]
 pub(crate) struct PageKey {
     pub(crate) object: ObjectKey,
@@ -35,7 +36,7 @@ pub(crate) struct PageKey {
 pub(crate) struct Hasher([u64; 4]);
 
 impl Hasher {
-    /// Lets pages with the same words in any order have the same hash.
+    /// Gives pages with the same words, in any order, the same hash.
     #[cfg(test)]
     pub(crate) const WEAK: Self = Self([0; 4]);
 
@@ -44,7 +45,7 @@ impl Hasher {
         Self([derive(1), derive(2), derive(3), derive(4)])
     }
 
-    /// Hashes a page's handle, which names its pool by the number that it has in its store.
+    /// Hashes a page's handle, which must name its pool by the pool's number in its store.
     #[inline]
     pub(crate) fn page_key(self, handle: Handle) -> PageKey {
         let object = self.object_key(handle.object());
@@ -64,7 +65,7 @@ impl Hasher {
         }
     }
 
-    /// Hash of an object.
+    /// An object's hash.
     #[inline]
     pub(crate) fn object(self, ObjectHandle { pool, oid }: ObjectHandle) -> u64 {
         sip13(
@@ -73,14 +74,15 @@ impl Hasher {
         )
     }
 
-    /// Hash of a page, by its object's hash: so that both are known before anything is looked up.
+    /// A page's hash. It is made from the object's hash, not its record, so that both are known before anything is
+    /// looked up.
     #[inline]
     pub(crate) fn page(self, object: u64, index: u32) -> u64 {
         let once = fold(object ^ u64::from(index) ^ self.0[2], self.0[3] | 1);
         fold(once ^ self.0[3], self.0[2] | 1)
     }
 
-    /// Hash of a page's bytes, whole words only: equal hashes still ask for a comparison.
+    /// The hash of a page's bytes, whole words only. Bytes with equal hashes must still be compared.
     pub(crate) fn bytes(self, bytes: &[u8]) -> u64 {
         let mut hash = self.0[0] ^ bytes.len() as u64;
         for word in bytes.as_chunks::<8>().0 {
@@ -150,8 +152,8 @@ mod tests {
         }
     }
 
-    /// An index's bucket takes some 440 entries in 63 lines of 8; a lookup looks at one line, and at the next if that
-    /// one is full. So what a guest could gain by choosing names is a crowd in one bucket, or in one line.
+    /// A bucket of the index takes some 440 entries in 63 lines of 8; a lookup reads one line, and the next if that one
+    /// is full. So what a guest could gain by choosing names is a crowd in one bucket, or in one line.
     #[test]
     fn no_pattern_of_names_crowds_a_bucket_or_a_line() {
         const NAMES: u64 = 1 << 16;
@@ -197,7 +199,7 @@ mod tests {
                     buckets[bucket] += 1;
                     lines[bucket * 63 + crate::index::bucket::home(hash as u32)] += 1;
                 }
-                // 256 names a bucket and 4 a line on average. Chance alone makes about 320, and 16.
+                // On average a bucket gets 256 names and a line 4. By chance alone the fullest have about 320 and 16.
                 let (fullest, line) = (buckets.iter().max(), lines.iter().max());
                 assert!(
                     fullest < Some(&340),
@@ -221,7 +223,7 @@ mod tests {
             0x0f1e_2d3c_4b5a_6978,
             0x8796_a5b4_c3d2_e1f0,
         ]);
-        // What the same formulas yield in Python.
+        // From an independent implementation in Python.
         assert_eq!(
             names(key),
             [

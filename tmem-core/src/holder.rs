@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who holds a data frame, so that a host that wants a certain one back can ask for it.
+//! Who holds a data frame, so that a host that needs a given frame back can ask for it.
 //!
 //! ```text
 //! Holder: │ client 16 │ store + 1, 8 │ cell 8 │ what 32 │
@@ -9,16 +9,16 @@
 
 use crate::names::ClientId;
 
-/// Who in the engine holds a data frame: a word for the host to keep with it, never zero.
+/// Who in the engine holds a data frame, as a non-zero word that the host keeps with it.
 ///
-/// It is a hint. The engine looks again before it believes it, so an old one does no harm.
+/// It is a hint: the engine checks before it believes it, so a stale one does no harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder(pub u64);
 
-/// A shard, as the holders of its frames name it.
+/// The name of a shard in the holders of its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Home {
-    /// Whose; of a shared pool's store, anybody.
+    /// The client whose store it is; any, for a shared pool's store.
     pub(crate) client: ClientId,
     /// Which of the client's stores.
     pub(crate) store: u8,
@@ -26,12 +26,12 @@ pub(crate) struct Home {
     pub(crate) cell: u8,
 }
 
-/// What of a shard's holds a frame.
+/// What in a shard holds a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     /// A page, by the word of its record.
     Page(u32),
-    /// Bytes of several equal pages.
+    /// The copy of several equal pages, by its number.
     Copy(u32),
     /// Packed pages: the number of the frame's descriptor.
     Packed(u32),
@@ -59,14 +59,14 @@ impl What {
 }
 
 impl Home {
-    /// Of frames that nobody asks for.
+    /// For frames that nobody will ask for.
     pub(crate) const NOWHERE: Self = Self {
         client: ClientId(0),
         store: u8::MAX,
         cell: 0,
     };
 
-    /// Of all frames of a store; each cell adds its number.
+    /// For all frames of a store; each cell adds its number.
     pub(crate) fn of_store(client: ClientId, store: usize) -> Self {
         Self {
             client,

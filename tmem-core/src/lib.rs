@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Transcendent memory: a store of guests' pages in memory that the hypervisor owns.
 //!
-//! A *client* (a guest) makes *pools*; a pool holds *objects*, an object *pages*. The handle (pool, object, index) names a
-//! page of 4 KiB that can be *put*, *got* and *flushed*. An ephemeral page may vanish at any time; a persistent page stays
-//! until it is flushed. Any put may be refused.
+//! A *client* (a guest) makes *pools*; a pool holds *objects*, and an object holds *pages*. The handle (pool, object,
+//! index) names a page of 4 KiB that can be *put*, *got* and *flushed*. An ephemeral page may vanish at any time; a
+//! persistent page stays until it is flushed. Any put may be refused.
 //!
 //! The principles:
 //!
 //! - **Single frames.** Everything lives in 4 KiB frames taken one at a time from the [`Host`]; there is no other allocator, and
 //!   every allocation may fail.
-//! - **No stale page.** Whatever fails, a get returns what the last put stored, or nothing.
-//! - **Bounded work.** No call removes more than 64 pages or rewrites more than a few frames; long ones say
-//!   [`Progress::More`].
-//! - **One lock.** An operation on an object takes the lock of the object's shard and no other; memory is given back under
-//!   the registry's lock. Order: client control, registry, shard.
-//! - **Hostile guests.** Names are hashed under a key, guest memory is copied before it is looked at, and nothing a guest
-//!   asks reaches a panic.
+//! - **No stale pages.** Whatever fails, a get returns what the last put stored, or nothing.
+//! - **Bounded work.** No call made for a guest removes more than about 64 pages or rewrites more than a few frames;
+//!   longer operations return [`Progress::More`].
+//! - **One lock at a time.** An operation on an object takes the lock of the object's shard; making room for it takes
+//!   others, after that one is released. Nothing waits for a guest under a lock. Order of locks: client control,
+//!   registry, shard.
+//! - **Hostile guests.** Names are hashed under a key, guest memory is copied before it is looked at, and nothing that
+//!   a guest asks for leads to a panic.
 //!
-//! Folders are layers: a file imports only from its own and from lower ones.
+//! Folders are layers: a file imports only from its own folder and from lower ones.
 //!
 //! ```text
 //! engine        the operations: put get flush pools clients reclaim save statistics
 //! clients       clients, their pools and saves, shared pools, the registry of them all
 //! shard         the pages under one lock: records, finding, storing, removing; the store of shards
 //! eviction      whose page goes next: policies, shares by weight
-//! contents      where bytes lie: same-filled, raw, packed, shared by equal pages
+//! contents      where bytes are kept: same-filled, raw, packed, shared by equal pages
 //! index record  from a hash to a record
 //! memory        frames and their supply; tables and arenas out of single frames
 //! host compress the machine below; the codec and each CPU's memory for it
@@ -53,7 +54,7 @@
 //! let found = engine.get(&client, handle, GuestPage::Memory(NonNull::from(&mut *page)))?;
 //! assert!(found && page.0 == [1; 4096]);
 //!
-//! // A get takes an ephemeral page along.
+//! // A get removes a private ephemeral page.
 //! let again = engine.get(&client, handle, GuestPage::Memory(NonNull::from(&mut *page)));
 //! assert_eq!(again, Err(Error::EmptyPool));
 //! # Ok(())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The words that everything else is told in: who stores a page, where, under which name, and how that went.
+//! The vocabulary of everything else: who stores a page, where and under which name, and how it went.
 //!
 //! ```text
 //! client ─► pool ─► object ─► page
@@ -10,10 +10,10 @@
 
 use crate::speculation::clamp;
 
-/// Pools that one client may have.
+/// The most pools that one client may have.
 pub const POOLS_PER_CLIENT: usize = 16;
 
-/// Shared pools that the host may have.
+/// The most shared pools that the host may have.
 pub const SHARED_POOLS: usize = 16;
 
 /// A shared pool's name.
@@ -29,7 +29,7 @@ pub struct ClientId(pub u16);
 pub struct PoolId(u8);
 
 impl PoolId {
-    /// A shared pool's number in its store, which it has to itself.
+    /// A shared pool's number in its store, where it is the only pool.
     pub(crate) const FIRST: Self = Self(0);
 
     /// `None` if no client can have such a pool.
@@ -43,7 +43,7 @@ impl PoolId {
     #[must_use]
     pub fn new(id: u32) -> Option<Self> {
         const END: u32 = POOLS_PER_CLIENT as u32;
-        // A guest chose it, and it becomes an index.
+        // A guest chose it, and it will be used as an index.
         (id < END).then(|| Self(clamp(id, END) as u8))
     }
 
@@ -69,7 +69,7 @@ impl PoolId {
         }
     }
 
-    /// The number as an index of an array with a place for each pool.
+    /// The number as an index into an array with one element for each pool.
     #[inline]
     pub(crate) fn index(self) -> usize {
         usize::from(self.0) % POOLS_PER_CLIENT
@@ -107,7 +107,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// The object that the page is of.
+    /// The object that the page belongs to.
     #[must_use]
     pub fn object(self) -> ObjectHandle {
         let Self { pool, oid, .. } = self;
@@ -122,7 +122,7 @@ pub enum PoolKind {
     Ephemeral,
     /// Private; pages stay.
     Persistent,
-    /// Shared under that name if the administrator allowed it, else private. Pages may vanish.
+    /// Shared under that name if the administrator allows it, otherwise private. Pages may vanish.
     SharedEphemeral(Uuid),
 }
 
@@ -131,7 +131,7 @@ pub enum PoolKind {
 pub enum Error {
     /// The client has no such pool.
     NoPool,
-    /// The client has all the pools it may have, or the host all its shared ones.
+    /// The client has as many pools as it may have, or the host as many shared ones.
     TooManyPools,
     /// A get from a pool that holds no page at all.
     EmptyPool,
@@ -139,9 +139,9 @@ pub enum Error {
     Frozen,
     /// No memory for a new page or pool: the client is at its quota, or nothing is left to evict.
     NoMemory,
-    /// No memory for a page's second version; the first is gone.
+    /// No memory for a new version of a page; the old one is gone.
     NoSpace,
-    /// The guest's frame cannot be read or written. After a put, no version of the page is left.
+    /// The guest's frame can't be read or written. After a put, no version of the page is left.
     BadFrame,
 }
 
@@ -149,19 +149,19 @@ pub enum Error {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It is over.
+    /// It is done.
     Done,
     /// There is more to do.
     More,
 }
 
-/// Why saving cannot go on.
+/// Why a save can't go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SaveError {
     /// The client is being saved already.
     Busy,
     /// The client is not being saved.
     NotSaving,
-    /// A page that went could not be recorded for want of memory: what was saved is worthless.
+    /// A page was removed and could not be recorded, for want of memory: what has been saved is worthless.
     Torn,
 }

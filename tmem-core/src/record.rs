@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which record a page has, in the words that lists, headers and the index keep.
+//! The words by which lists, headers and the index refer to records.
 //!
 //! ```text
 //!            31     30    29 ‥ 0
 //! word: │ object │ many │ number + 1 │      0: none
 //!            0      0   a page's own record
-//!            1      0   an object's record that is its only page's too
+//!            1      0   the record of an object and of its only page
 //!            1      1   an object with several pages: in the index only
 //! ```
 
 use crate::index::Entry;
 
-/// A stored page's record: one of its own, or its object's.
+/// A reference to a stored page's record: one of its own, or its object's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PageRef {
     /// The page's own record, by number.
@@ -32,7 +32,7 @@ impl PageRef {
         }
     }
 
-    /// What a word stands for.
+    /// The reference that a word stands for.
     #[must_use]
     pub fn of(word: u32) -> Option<Self> {
         let number = (word & !OBJECT).checked_sub(1)?;
@@ -49,7 +49,7 @@ impl PageRef {
     }
 }
 
-/// Marks the entry of an object with many pages, so that looking for a page need not read the object's record.
+/// Marks the entry of an object with many pages, so that a search for a page need not read the object's record.
 const MANY_PAGES: u32 = 1 << 30;
 
 /// What an entry of the index stands for.

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the CPU may do on a guess: read no further than it is allowed to, and not before it has a lock.
+//! Limits on what the CPU may do speculatively: read no further than it is allowed to, and not before it has a lock.
 //!
-//! A compiler drops a mask as soon as it has proved that the value is small enough, and what it proved is what the CPU
-//! guesses wrong. So both are instructions of their own, as in Xen's `asm/nospec.h`. Processors other than x86-64 are none
-//! that a hypervisor with this engine runs on yet.
+//! A compiler drops a mask as soon as it can prove that the value is small enough, but what it has proved is just what
+//! the CPU may mispredict. So both are instructions of their own, as in Xen's `asm/nospec.h`. No hypervisor runs this
+//! engine on a processor other than x86-64 yet, so there is nothing for others.
 
 #[cfg(target_arch = "x86_64")]
 use core::arch::asm;
 
-/// `index` if it is below `end`, else 0, whatever the CPU took for granted on the way here.
+/// `index` if it is below `end`, else 0, even when the CPU has mispredicted the way here.
 #[inline]
 pub(crate) fn clamp(index: u32, end: u32) -> u32 {
     #[cfg(target_arch = "x86_64")]
@@ -31,8 +31,8 @@ pub(crate) fn clamp(index: u32, end: u32) -> u32 {
     if index < end { index } else { 0 }
 }
 
-/// Lets nothing after it begin before all before it has ended: what a lock protects is not read by a CPU that only guesses
-/// that it has the lock.
+/// Nothing after it begins before everything before it has ended. So a CPU that only predicts that it has a lock does
+/// not read what the lock protects.
 #[inline]
 pub(crate) fn barrier() {
     #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What happened, counted per pool and shard and summed when somebody asks.
+//! Events, counted per pool and shard, and summed when somebody asks.
 //!
 //! ```text
 //! shard: pool × 16, each │ count × 13 │ ─► sum over the shards ─► pool ─► sum over pools ─► engine
@@ -17,7 +17,7 @@ pub enum Count {
     Stored,
     /// Puts that replaced a page.
     Replaced,
-    /// Puts refused for want of memory.
+    /// Puts of new pages refused for want of memory.
     NoMemory,
     /// Puts that lost the page they would have replaced.
     Lost,
@@ -46,10 +46,10 @@ const COUNTS: usize = Count::Damaged as usize + 1;
 pub struct PoolStats([u64; COUNTS]);
 
 impl PoolStats {
-    /// Nothing happened.
+    /// All counts at zero.
     pub(crate) const NONE: Self = Self([0; COUNTS]);
 
-    /// How often it happened.
+    /// One of the counts.
     #[must_use]
     pub fn get(&self, count: Count) -> u64 {
         self.0[count as usize]
@@ -81,22 +81,22 @@ impl Stats {
         &self.0[pool.index()]
     }
 
-    /// Forgets a pool's counts, when another takes its number.
+    /// Clears a pool's counts, when another pool takes its number.
     pub(crate) fn reset(&mut self, pool: PoolId) {
         self.0[pool.index()] = PoolStats::NONE;
     }
 }
 
-/// Sums over the whole store. A shared pool counts once, whoever uses it.
+/// Sums over the whole store. A shared pool counts once, however many use it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineStats {
-    /// Clients that live.
+    /// Live clients.
     pub clients: u32,
     /// Pools, until their last page is gone.
     pub pools: u32,
-    /// What there is of ephemeral pages.
+    /// Ephemeral pools.
     pub ephemeral: KindStats,
-    /// What there is of persistent pages.
+    /// Persistent pools.
     pub persistent: KindStats,
 }
 
@@ -107,7 +107,7 @@ pub struct KindStats {
     pub pages: u64,
     /// Frames that they take, metadata included.
     pub frames: u64,
-    /// What happened since boot.
+    /// Counts since boot.
     pub past: PoolStats,
 }
 
@@ -118,7 +118,7 @@ impl EngineStats {
         self.ephemeral.pages + self.persistent.pages
     }
 
-    /// What happened to pools of both kinds.
+    /// Counts of both kinds together.
     #[must_use]
     pub fn past(&self) -> PoolStats {
         let mut past = self.ephemeral.past;
@@ -126,7 +126,7 @@ impl EngineStats {
         past
     }
 
-    /// Adds a pool: its pages, and what happened to it.
+    /// Adds a pool: its pages and its counts.
     pub(crate) fn add(&mut self, persistent: bool, pages: u64, past: &PoolStats) {
         self.pools += 1;
         let kind = if persistent {

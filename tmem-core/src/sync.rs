@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Locks with their order, and the atomics that are shared between CPUs.
+//! Locks and their order, and the atomics that CPUs share.
 //!
-//! A lock's rank is part of its type. A CPU takes locks in rising rank only, and so one of a rank at a time:
+//! A lock's rank is part of its type. A CPU takes locks only in order of rising rank, so never two of one rank:
 //!
 //! ```text
 //! control ──► registry ──► shard
 //! ```
 //!
-//! Debug builds over the simulated host check that at each lock. With the feature `shuttle`, each access to an atomic and
-//! each lock is a step at which another thread may go on: `tests/races.rs` tries which orders of steps there are.
+//! Debug builds over the simulated host check that at each lock. With the feature `shuttle`, each lock and each access
+//! to an atomic is a step at which another thread may take over: `tests/races.rs` tries many orders of steps.
 
 use core::ops::{Deref, DerefMut};
 
@@ -20,13 +20,13 @@ use crate::speculation::barrier;
 pub(crate) mod rank {
     /// A client's pools, authorisations and save.
     pub(crate) const CONTROL: u8 = 0;
-    /// Who is there.
+    /// The list of clients and shared pools.
     pub(crate) const REGISTRY: u8 = 1;
     /// Some of a store's objects.
     pub(crate) const SHARD: u8 = 2;
 }
 
-/// A lock of a rank. Fair, so that no CPU starves.
+/// A lock with a rank. It is fair, so that no CPU starves.
 pub(crate) struct Lock<T, const RANK: u8>(TicketMutex<T>);
 
 /// A lock that is held.
@@ -52,7 +52,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         Guard { guard, _held: held }
     }
 
-    /// Takes the lock if nobody has it. That waits for nobody, but the order holds all the same.
+    /// Takes the lock if it is free. This never waits, but the order applies all the same.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
         #[cfg(feature = "shuttle")]
@@ -79,17 +79,17 @@ impl<T> DerefMut for Guard<'_, T> {
     }
 }
 
-/// How long to wait for a lock.
+/// Whether to wait for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// Until it is there.
+    /// Until it is free.
     Waits,
-    /// Not at all: for a caller that can do without.
+    /// Not at all, for a caller that can do without.
     None,
 }
 
 impl Patience {
-    /// Takes a lock.
+    /// Takes a lock by waiting for it, or by trying.
     pub(crate) fn wait<G>(
         self,
         lock: impl FnOnce() -> G,
@@ -102,7 +102,7 @@ impl Patience {
     }
 }
 
-/// Writes only what changed: readers keep the cache line, and so does the next operation here.
+/// Writes a value only if it differs: otherwise readers keep their copy of the cache line.
 #[inline]
 pub(crate) fn publish(to: &atomic::AtomicU32, value: u32) {
     if to.load(atomic::Ordering::Relaxed) != value {
@@ -112,7 +112,7 @@ pub(crate) fn publish(to: &atomic::AtomicU32, value: u32) {
 
 #[cfg(not(all(debug_assertions, any(test, feature = "sim"))))]
 mod held {
-    /// That a lock is held; nobody asks.
+    /// Stands for a lock that is held; not tracked in this build.
     pub(super) struct Held;
 
     impl Held {
@@ -122,7 +122,7 @@ mod held {
         }
     }
 
-    /// Nobody keeps count.
+    /// Always true: not tracked in this build.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn holds_no_lock() -> bool {
         true
@@ -141,17 +141,17 @@ mod held {
     #[cfg(not(feature = "shuttle"))]
     use std::thread_local;
 
-    /// Whether this thread holds no lock, nor waits for one.
+    /// Whether this thread neither holds a lock nor waits for one.
     pub(crate) fn holds_no_lock() -> bool {
         RANKS.with(Cell::get) == 0
     }
 
     thread_local! {
-        /// Ranks of the locks that this thread holds, a bit each.
+        /// The ranks of the locks that this thread holds, a bit each.
         static RANKS: Cell<u32> = const { Cell::new(0) };
     }
 
-    /// That this thread holds a lock of that rank, or waits for it.
+    /// Stands for a lock of that rank that this thread holds or waits for.
     pub(super) struct Held(u8);
 
     impl Held {
@@ -173,7 +173,7 @@ mod held {
     }
 }
 
-/// Atomics: the CPU's, or ones that are watched.
+/// Atomics: the CPU's own, or watched ones.
 pub(crate) mod atomic {
     #[cfg(not(feature = "shuttle"))]
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
@@ -189,7 +189,7 @@ mod steps {
     use core::sync::atomic;
     use core::time::Duration;
 
-    /// A moment at which another thread may go on.
+    /// A point at which another thread may take over.
     pub(super) fn step() {
         shuttle::thread::sleep(Duration::ZERO);
     }
@@ -205,7 +205,7 @@ mod steps {
         }
     }
 
-    /// An atomic each access to which is a step.
+    /// An atomic whose every access is a step.
     pub(crate) struct Watched<A>(A);
 
     pub(crate) type AtomicBool = Watched<atomic::AtomicBool>;

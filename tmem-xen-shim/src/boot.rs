@@ -9,7 +9,7 @@ const EMPTY: u8 = 0;
 const FILLING: u8 = 1;
 const FULL: u8 = 2;
 
-/// A value that is made where it stays, once, and never dropped.
+/// A value that is made in place, once, and never dropped.
 ///
 /// # Invariants
 /// `value` is initialised and only shared from the moment `state` is `FULL`; while it is `FILLING`, one caller of
@@ -30,10 +30,10 @@ impl<T> Boot<T> {
         }
     }
 
-    /// Lets `make` write the value to where it stays; does nothing the second time.
+    /// Makes the value in place with `make`; does nothing the second time.
     ///
     /// # Safety
-    /// `make` initialises what it is pointed to.
+    /// `make` initialises what it is given a pointer to.
     pub unsafe fn set(&self, make: impl FnOnce(*mut T)) {
         if self
             .state
@@ -47,7 +47,7 @@ impl<T> Boot<T> {
         }
     }
 
-    /// The value, once it is there.
+    /// The value, once it has been made.
     pub fn get(&self) -> Option<&T> {
         if self.state.load(Ordering::Acquire) == FULL {
             // SAFETY: full, so initialised and shared.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Xen's console as a place for text.
+//! Xen's console as an output for text.
 
 use core::ffi::c_void;
 
 use crate::list::Sink;
 
-/// Bytes that one summary may print: the console may be a serial line, and prints while the CPU waits.
+/// The most bytes that one summary prints: the console may be a serial line, for which the CPU waits.
 const MOST: usize = 8192;
 
 // The C header is generated from these declarations too.
@@ -13,7 +13,7 @@ unsafe extern "C" {
     fn tmem_host_print(text: *const c_void, bytes: usize);
 }
 
-/// What is left of a summary's bytes.
+/// The console, and how many bytes of a summary it will still take.
 pub struct Console {
     left: usize,
 }

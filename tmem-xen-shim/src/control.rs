@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the administrator asks, and what comes back.
+//! What the administrator asks for, and what the sysctl returns.
 
 use core::ffi::{c_int, c_void};
 
@@ -27,10 +27,10 @@ const FRAME_KIB: u64 = FRAME_BYTES as u64 / 1024;
 /// Frames in a MiB.
 const MIB_FRAMES: u64 = (1 << 20) / FRAME_BYTES as u64;
 
-/// Frames given back between two looks at whether the CPU is wanted elsewhere.
+/// Frames given back between two checks whether the CPU is needed elsewhere.
 const FLUSH_STEP: u64 = 64;
 
-/// A cap that is none.
+/// Stands for no cap.
 const NO_CAP: u64 = u64::MAX;
 
 // The C header is generated from these declarations too.
@@ -50,18 +50,18 @@ unsafe extern "C" {
     fn tmem_host_preempt() -> bool;
 }
 
-/// The caller's buffer: C's handle for it. Nothing is known of what it names, so each copy may fail.
+/// The caller's buffer: C's handle for it. Nothing is known about the memory it names, so each copy may fail.
 #[derive(Clone, Copy)]
 pub struct Buffer(*const c_void);
 
 impl Buffer {
     /// # Safety
-    /// `handle` is what C's copy functions take, for as long as this is used.
+    /// `handle` can be passed to C's copy functions for as long as the result is used.
     pub unsafe fn new(handle: *const c_void) -> Self {
         Self(handle)
     }
 
-    /// Copies the bytes of `to` from that offset of the buffer.
+    /// Fills `to` from that offset of the buffer.
     fn read_into(self, offset: usize, to: &mut [u8]) -> Result<(), Errno> {
         // SAFETY: `to` is writable; C checks the caller's side.
         let answer =
@@ -69,7 +69,7 @@ impl Buffer {
         copied(answer)
     }
 
-    /// The value number `number` of an array in the buffer.
+    /// Reads value number `number` of an array in the buffer.
     fn read<T: FromBytes + IntoBytes>(self, number: usize) -> Result<T, Errno> {
         let mut value = T::new_zeroed();
         self.read_into(number.wrapping_mul(size_of::<T>()), value.as_mut_bytes())?;
@@ -84,7 +84,7 @@ impl Buffer {
         copied(answer)
     }
 
-    /// Writes the value number `number` of an array.
+    /// Writes value number `number` of an array in the buffer.
     fn write<T: IntoBytes + Immutable>(self, number: usize, value: &T) -> Result<(), Errno> {
         self.write_bytes(number.wrapping_mul(size_of::<T>()), value.as_bytes())
     }
@@ -99,7 +99,7 @@ fn copied(answer: c_int) -> Result<(), Errno> {
     }
 }
 
-/// The request in the administrator's structure, done; what the sysctl returns, or -ERESTART.
+/// Does what the administrator's structure asks for; returns what the sysctl returns, or -ERESTART.
 ///
 /// # Safety
 /// `op` points to C's copy of the structure, 56 bytes.
@@ -125,7 +125,7 @@ pub unsafe fn answer(
 
 struct Call<'a> {
     engine: &'a Engine<Xen>,
-    /// The domain that the request names, if it lives.
+    /// The domain that the request names, if there is one.
     guest: Option<&'a Guest<'a>>,
     buffer: Buffer,
 }
@@ -218,7 +218,7 @@ impl Call<'_> {
         }
     }
 
-    /// Works on the client of that domain.
+    /// Calls `work` with the client of the domain that the request names.
     fn with(
         &self,
         domain: DomainId,
@@ -233,7 +233,7 @@ impl Call<'_> {
         result
     }
 
-    /// Works on the client of the domain named, made now if it is not there.
+    /// Calls `work` with the client of the domain that the request names, which is made if need be.
     fn with_or_new(
         &self,
         work: impl FnOnce(&Client<Xen>) -> Result<i64, Errno>,
@@ -243,7 +243,7 @@ impl Call<'_> {
         work(&client)
     }
 
-    /// Does something with each of them.
+    /// Calls `work` with each of the clients.
     fn each(&self, clients: Clients, mut work: impl FnMut(&Client<Xen>)) -> Result<i64, Errno> {
         match clients {
             Clients::All => {
@@ -270,7 +270,7 @@ impl Call<'_> {
         Ok(if more { MORE } else { 0 })
     }
 
-    /// Gives frames back for as long as the CPU has nothing more urgent to do; how many KiB it got to.
+    /// Gives frames back for as long as the CPU has nothing more urgent to do; returns how many KiB.
     fn flush(&self, kib: u32) -> i64 {
         let wanted = u64::from(kib).div_ceil(FRAME_KIB);
         let mut freed = 0;
@@ -285,7 +285,7 @@ impl Call<'_> {
                 break;
             }
             if preempted() {
-                // 0 would say that there is no more.
+                // 0 would mean that there is no more.
                 if freed == 0 {
                     return MORE;
                 }
@@ -381,7 +381,7 @@ impl Call<'_> {
     }
 
     fn set_pools(&self, client: &Client<Xen>, count: u32) -> Result<i64, Errno> {
-        // All are looked at before any is made.
+        // All are checked before any is made.
         let mut wanted = [None; POOLS_PER_CLIENT as usize];
         for (number, place) in wanted.iter_mut().take(count as usize).enumerate() {
             let info: PoolInfo = self.buffer.read(number)?;
@@ -454,7 +454,7 @@ fn preempted() -> bool {
     unsafe { tmem_host_preempt() }
 }
 
-/// What pool to restore.
+/// The kind of pool to restore.
 fn kind(info: &PoolInfo) -> Result<PoolKind, Errno> {
     let flags = PoolInfoFlags::from_bits(info.flags.get()).ok_or(Errno::Invalid)?;
     let which = PoolInfoFlags::PERSIST | PoolInfoFlags::SHARED;
@@ -474,7 +474,7 @@ fn kind(info: &PoolInfo) -> Result<PoolKind, Errno> {
     }
 }
 
-/// The engine's name of a page.
+/// The engine's handle for a page of the ABI.
 fn handle(page: PageAddress) -> Result<Handle, Error> {
     Ok(Handle {
         pool: pool(page.pool)?,
@@ -483,7 +483,7 @@ fn handle(page: PageAddress) -> Result<Handle, Error> {
     })
 }
 
-/// A page's name as it travels.
+/// A page's handle as it is sent.
 fn wire(handle: Handle) -> PageHandle {
     PageHandle {
         pool_id: handle.pool.get().into(),
@@ -500,17 +500,17 @@ fn save_errno(error: SaveError) -> Errno {
     }
 }
 
-/// The list's text on its way to the caller, who may have room for a part of it.
+/// The list's text on its way to the caller, who may have room for only part of it.
 struct Page {
     buffer: Buffer,
     room: usize,
-    /// Bytes of text so far, whether there was room for them or not.
+    /// Bytes of text so far, including those that there was no room for.
     length: usize,
     result: Result<(), Errno>,
 }
 
 impl Page {
-    /// Ends the text; its length.
+    /// Ends the text; returns its length.
     fn end(self) -> Result<i64, Errno> {
         self.result?;
         let last = self.room.saturating_sub(1);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a guest asks, and the number it gets back.
+//! What a guest asks for, and the number that it gets back.
 
 use core::ffi::c_void;
 use core::mem::ManuallyDrop;
@@ -18,12 +18,12 @@ use crate::xen::{Account, Xen};
 /// What any command returns while tmem is off.
 pub const OFF: i64 = Errno::NoDevice.returned();
 
-/// What a long command returns until it is done; C makes a continuation of it.
+/// What a long command returns until it is done; C turns it into a continuation.
 pub const MORE: i64 = Errno::Restart.returned();
 
 const_assert_eq!(POOLS_PER_CLIENT as u32, hypercall_abi::POOLS_PER_CLIENT);
 
-/// A domain that calls, or dies.
+/// A domain that makes a call, or is being destroyed.
 ///
 /// # Invariants
 /// `client` is null, or came from [`Client::into_raw`] and owns that reference; it changes from null once, and back only
@@ -37,7 +37,8 @@ pub struct Guest<'a> {
 
 impl Guest<'_> {
     /// # Safety
-    /// `guest` is valid for as long as this, all zeroes but for what C fills in, and only this type touches its `client`.
+    /// `guest` is valid for as long as the result, was all zeroes but for what C fills in, and only this type touches
+    /// its `client`.
     pub unsafe fn new(guest: *mut tmem_rs_guest) -> Self {
         // SAFETY: the caller's promise; `client` is only ever accessed as an atomic.
         unsafe {
@@ -50,14 +51,14 @@ impl Guest<'_> {
         }
     }
 
-    /// The domain's client, if it ever made a pool.
+    /// The domain's client, if it has one.
     fn client(&self) -> Option<ManuallyDrop<Client<Xen>>> {
         let raw = self.client.load(Ordering::Acquire);
-        // SAFETY: by the invariants the reference is there for as long as calls run.
+        // SAFETY: by the invariants the reference stays for as long as calls run.
         (!raw.is_null()).then(|| unsafe { Client::borrow_raw(raw.cast_const().cast()) })
     }
 
-    /// The domain's client, made now if there is none.
+    /// The domain's client, made if need be.
     pub fn client_or_new(&self, engine: &Engine<Xen>) -> Result<ManuallyDrop<Client<Xen>>, Error> {
         if let Some(client) = self.client() {
             return Ok(client);
@@ -69,7 +70,7 @@ impl Guest<'_> {
             .into_raw()
             .cast_mut()
             .cast();
-        // INVARIANT: the cell takes the reference over.
+        // INVARIANT: the field takes over the reference.
         let raw = match self.client.compare_exchange(
             ptr::null_mut(),
             ours,
@@ -78,7 +79,7 @@ impl Guest<'_> {
         ) {
             Ok(_) => ours,
             Err(theirs) => {
-                // SAFETY: another vCPU was faster, so the cell did not take our reference.
+                // SAFETY: another vCPU was faster, so the field did not take our reference.
                 drop(unsafe { Client::<Xen>::from_raw(ours.cast_const().cast()) });
                 theirs
             }
@@ -87,7 +88,8 @@ impl Guest<'_> {
         Ok(unsafe { Client::borrow_raw(raw.cast_const().cast()) })
     }
 
-    /// What is lost if the domain is saved as if it had no tmem. An empty pool is lost too: another one would get its id.
+    /// What is lost if the domain is saved as if it had no tmem. An empty pool counts too: another one would get its
+    /// id.
     pub fn unsaved(&self, engine: &Engine<Xen>) -> tmem_rs_unsaved {
         let Some(client) = self.client() else {
             return tmem_rs_unsaved::Nothing;
@@ -108,10 +110,10 @@ impl Guest<'_> {
             .unwrap_or(tmem_rs_unsaved::Nothing)
     }
 
-    /// Takes everything of the domain away; `More`: call again.
+    /// Removes everything that belongs to the domain; `More`: call again.
     ///
     /// # Safety
-    /// No other call of this domain, or about it, runs meanwhile.
+    /// Meanwhile no other call from this domain, or about it, runs.
     pub unsafe fn destroy(&self, engine: &Engine<Xen>) -> Progress {
         let Some(client) = self.client() else {
             return Progress::Done;
@@ -120,13 +122,13 @@ impl Guest<'_> {
             return Progress::More;
         }
         let raw = self.client.swap(ptr::null_mut(), Ordering::AcqRel);
-        // SAFETY: the cell's own reference, and nobody borrows it any more.
+        // SAFETY: the field's own reference, which nobody borrows any more.
         let client = unsafe { Client::from_raw(raw.cast_const().cast()) };
         match engine.retire(client) {
             Ok(()) => Progress::Done,
-            // A listing, say, looks at it. The domain must not end before that has.
+            // Somebody still uses the client, a listing for example. The domain must not be freed before that ends.
             Err(client) => {
-                // INVARIANT: the cell takes the reference back.
+                // INVARIANT: the field takes the reference back.
                 let raw = client.into_raw().cast_mut().cast();
                 self.client.store(raw, Ordering::Release);
                 Progress::More
@@ -150,7 +152,7 @@ pub unsafe fn request(op: *const c_void, compat: bool) -> Result<Request, Refusa
     }
 }
 
-/// Does what is asked; returns what the guest sees, or -ERESTART.
+/// Does what the guest asks for; returns what it sees, or -ERESTART.
 pub fn answer(engine: &Engine<Xen>, guest: &Guest<'_>, request: Result<Request, Refusal>) -> i64 {
     match request {
         Ok(request) => {
@@ -161,7 +163,7 @@ pub fn answer(engine: &Engine<Xen>, guest: &Guest<'_>, request: Result<Request, 
 }
 
 fn serve(engine: &Engine<Xen>, guest: &Guest<'_>, request: Request) -> Result<i64, Error> {
-    // A domain that has no client has no pools.
+    // A domain without a client has no pools.
     let client = || guest.client().ok_or(Error::NoPool);
     match request {
         Request::NewPool(asked) => {
@@ -206,7 +208,7 @@ fn serve(engine: &Engine<Xen>, guest: &Guest<'_>, request: Request) -> Result<i6
     }
 }
 
-/// The engine's word for a kind of pool of the ABI's.
+/// The engine's kind for a kind of pool in the ABI.
 fn kind(kind: hypercall_abi::PoolKind) -> PoolKind {
     match kind {
         hypercall_abi::PoolKind::PrivateEphemeral => PoolKind::Ephemeral,
@@ -215,12 +217,12 @@ fn kind(kind: hypercall_abi::PoolKind) -> PoolKind {
     }
 }
 
-/// The engine's word for a pool of the ABI's.
+/// The engine's number for a pool of the ABI.
 pub fn pool(id: hypercall_abi::PoolId) -> Result<PoolId, Error> {
     PoolId::new(id.get()).ok_or(Error::NoPool)
 }
 
-/// The engine's handle for a page of the ABI's.
+/// The engine's handle for a page of the ABI.
 fn handle(page: hypercall_abi::PageAddress) -> Result<Handle, Error> {
     Ok(pool(page.pool)?.page(Oid(page.oid.0), page.index))
 }
@@ -232,7 +234,7 @@ fn done_or_more(progress: Progress) -> i64 {
     }
 }
 
-/// What a guest or the administrator sees of it.
+/// What a guest or the administrator sees of an error.
 pub fn errno(error: Error) -> Errno {
     match error {
         Error::NoPool => Errno::NoDevice,

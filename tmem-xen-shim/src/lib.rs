@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The C interface through which Xen reaches tmem: a static library that exports `tmem_rs_*` and asks `tmem_host_*` of
+//! The C interface through which Xen uses tmem: a static library that exports `tmem_rs_*` and calls `tmem_host_*` on
 //! the C side.
 //!
-//! It knows the C ABI, the hypercall's layouts, error numbers and continuations; how pages are kept it leaves to
-//! `tmem-core`. Its principles:
+//! It knows the C ABI, the hypercall's layouts, error numbers and continuations, and leaves it to `tmem-core` how pages
+//! are kept. Its principles:
 //!
 //! - **C passes bytes, Rust reads them.** A guest's structure is copied once by C and parsed once by `hypercall-abi`.
-//! - **One return value, one place.** Every number that a guest can see is chosen in `hypercall.rs`, every one that the
-//!   administrator can see in `control.rs`.
-//! - **It never panics.** There is no path from an export to the panic handler; a check of the linked library shows it.
+//! - **Return values are chosen in one place.** Every number that a guest can see is chosen in `hypercall.rs`, and
+//!   every one that the administrator can see in `control.rs`.
+//! - **It never panics.** No path leads from an export to the panic handler; a check of the linked library proves it.
 //!
-//! Cbindgen makes the C header from these sources and `cbindgen.toml`: the exports, and the `tmem_host_*` functions as Rust
-//! expects them, so that the C compiler holds C's definitions against it.
+//! Cbindgen makes the C header from these sources and `cbindgen.toml`. It declares the exports, and the `tmem_host_*`
+//! functions as Rust expects them, so that the C compiler checks C's definitions.
 //!
-//! For the hypervisor, build with `cargo rustc --lib --crate-type staticlib`: with the rlib that the tests use beside it,
-//! Cargo turns link-time optimisation off.
+//! For the hypervisor, build with `cargo rustc --lib --crate-type staticlib`: if Cargo also builds the rlib that the
+//! tests use, it turns link-time optimisation off.
 //!
-//! Every C caller realigns the stack to 16 bytes first: Xen's C keeps 8.
+//! Every C caller first aligns the stack to 16 bytes, as Xen's C code keeps it aligned to 8 only.
 
 #![no_std]
 
-// Off the hypervisor, where the tests run, the standard library brings the panic handler.
+// Outside the hypervisor, where the tests run, the standard library has the panic handler.
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
@@ -47,7 +47,7 @@ pub use types::{
     TMEM_RS_OVER, tmem_rs_config, tmem_rs_figures, tmem_rs_guest, tmem_rs_unsaved, tmem_rs_wait,
 };
 
-/// The one store of this hypervisor, from `tmem_rs_init` on.
+/// The hypervisor's one store, from `tmem_rs_init` on.
 static ENGINE: Boot<Engine<Xen>> = Boot::new();
 
 /// Bytes of page-aligned scratch memory that C keeps for each CPU and `tmem_host_scratch` returns.
@@ -56,7 +56,7 @@ pub extern "C" fn tmem_rs_scratch_size() -> usize {
     size_of::<Scratch>()
 }
 
-/// Makes memory scratch memory, around a data frame. False if there is no frame.
+/// Initialises scratch memory, with a data frame of its own. False if there is no frame.
 ///
 /// # Safety
 /// `scratch` points to `tmem_rs_scratch_size()` bytes, page-aligned.
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn tmem_rs_scratch_init(scratch: *mut c_void) -> bool {
 pub unsafe extern "C" fn tmem_rs_scratch_done(scratch: *mut c_void) {
     // SAFETY: the caller's promise.
     let frame = unsafe { (*scratch.cast::<Scratch>()).frame() };
-    // SAFETY: the scratch memory's own, which ends here.
+    // SAFETY: the frame belongs to the scratch memory, which is not used after this.
     unsafe { xen::give_frame(frame) };
 }
 
@@ -95,12 +95,12 @@ pub unsafe extern "C" fn tmem_rs_init(config: *const tmem_rs_config) {
         compress: config.compress,
         dedup: config.dedup,
     };
-    // SAFETY: `init` fills what it is pointed to, which is valid for that.
+    // SAFETY: `init` initialises what it is given a pointer to.
     unsafe { ENGINE.set(|at| Engine::init(at, host, config)) };
 }
 
-/// Does what the guest's `struct tmem_op` asks and returns what the guest is to see, or -ERESTART: there is more to do, so
-/// C makes a hypercall continuation with the same argument.
+/// Does what the guest's `struct tmem_op` asks for and returns what the guest is to see; or -ERESTART if there is more
+/// to do, and C makes a hypercall continuation with the same argument.
 ///
 /// # Safety
 /// `guest` belongs to the current domain and outlives the call; `op` points to a private copy of the guest's structure, 52
@@ -120,10 +120,10 @@ pub unsafe extern "C" fn tmem_rs_op(
     hypercall::answer(engine, &guest, request)
 }
 
-/// Takes everything of a dead domain away. False: call again.
+/// Removes everything that belongs to a dying domain. False: call again.
 ///
 /// # Safety
-/// `guest` outlives the call, and no other call with it runs meanwhile, `tmem_rs_control` included.
+/// `guest` outlives the call, and meanwhile no other call with it runs, `tmem_rs_control` included.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tmem_rs_client_destroy(guest: *mut tmem_rs_guest) -> bool {
     let Some(engine) = ENGINE.get() else {
@@ -133,10 +133,10 @@ pub unsafe extern "C" fn tmem_rs_client_destroy(guest: *mut tmem_rs_guest) -> bo
     unsafe { hypercall::Guest::new(guest).destroy(engine) == Progress::Done }
 }
 
-/// What the domain loses if it is saved now.
+/// What the domain loses if it is saved without its tmem.
 ///
 /// # Safety
-/// `guest` outlives the call, and its client is not destroyed meanwhile.
+/// `guest` outlives the call, and meanwhile its client is not destroyed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tmem_rs_unsaved(guest: *mut tmem_rs_guest) -> tmem_rs_unsaved {
     let Some(engine) = ENGINE.get() else {
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn tmem_rs_unsaved(guest: *mut tmem_rs_guest) -> tmem_rs_u
 /// Gives up to `frames` frames of ephemeral pages back to Xen's heap; returns how many. Does a bounded amount of work.
 ///
 /// # Safety
-/// `round` points to 0 for the first of a series of calls, and to what the one before left there for the others. At
+/// `round` points to 0 for the first of a series of calls, and for the others to what the one before left there. At
 /// `TMEM_RS_OVER` the series ends.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tmem_rs_relinquish(
@@ -173,10 +173,11 @@ pub unsafe extern "C" fn tmem_rs_relinquish(
     given.frames
 }
 
-/// Moves what a data frame holds to another frame, and gives it back to Xen's heap. Evicts pages only if there is no other frame.
-/// False if that can't be done now.
+/// Moves what a data frame holds to another frame, and gives the emptied one back to Xen's heap. Evicts pages only if
+/// there is no other frame. False if that can't be done now.
 ///
-/// `holder` is what `tmem_host_note_holder` was told of the frame last; if it has changed meanwhile, nothing is done.
+/// `holder` is what `tmem_host_note_holder` was last told about the frame; if that has changed meanwhile, nothing is
+/// done.
 #[unsafe(no_mangle)]
 pub extern "C" fn tmem_rs_vacate(mfn: u64, holder: u64, wait: tmem_rs_wait) -> bool {
     ENGINE
@@ -197,13 +198,13 @@ pub extern "C" fn tmem_rs_freeable() -> u64 {
     ENGINE.get().map_or(0, Engine::freeable)
 }
 
-/// Does what the administrator's `struct xen_sysctl_tmem_op` asks and returns what the sysctl is to return, or -ERESTART:
-/// there is more to do, so C makes a hypercall continuation with the same argument.
+/// Does what the administrator's `struct xen_sysctl_tmem_op` asks for and returns what the sysctl is to return; or
+/// -ERESTART if there is more to do, and C makes a hypercall continuation with the same argument.
 ///
 /// # Safety
-/// `op` points to a private copy of the structure, 56 bytes. `guest`, if not NULL, belongs to the domain that the structure
-/// names; it outlives the call, and its client is not destroyed meanwhile. `buffer` is what `tmem_host_copy_from_caller`
-/// and `tmem_host_copy_to_caller` take.
+/// `op` points to a private copy of the structure, 56 bytes. `guest`, if not NULL, belongs to the domain that the
+/// structure names; it outlives the call, and meanwhile its client is not destroyed. `buffer` can be passed to
+/// `tmem_host_copy_from_caller` and `tmem_host_copy_to_caller`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tmem_rs_control(
     op: *const c_void,
@@ -220,7 +221,7 @@ pub unsafe extern "C" fn tmem_rs_control(
     }
 }
 
-/// Fills `figures` in.
+/// Fills in `figures`.
 ///
 /// # Safety
 /// `figures` points to a `tmem_rs_figures` that nobody else uses meanwhile.
@@ -248,7 +249,7 @@ pub unsafe extern "C" fn tmem_rs_figures(figures: *mut tmem_rs_figures) {
     unsafe { figures.write(now) }
 }
 
-/// Prints statistics with `tmem_host_print`: a few pages at most.
+/// Prints statistics with `tmem_host_print`: at most 8 KiB.
 #[unsafe(no_mangle)]
 pub extern "C" fn tmem_rs_summary() {
     if let Some(engine) = ENGINE.get() {
@@ -258,11 +259,11 @@ pub extern "C" fn tmem_rs_summary() {
     }
 }
 
-/// Never reached; stops the hypervisor with a trace, as Xen's own BUG() does, if it ever is.
+/// Never reached. If it ever were, it would stop the hypervisor with a trace, as Xen's own BUG() does.
 #[cfg(target_os = "none")]
 #[panic_handler]
 #[inline(never)]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // SAFETY: an undefined instruction ends here.
+    // SAFETY: execution ends at an undefined instruction.
     unsafe { core::arch::asm!("ud2", options(noreturn, nomem, nostack)) }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Statistics as text, as Xen's tools have always had them: a line for each thing, `X=key:value,key:value…`.
+//! Statistics as text, in the format that Xen's tools have always had: one line per thing, `X=key:value,key:value…`.
 //!
 //! | line | about | keys |
 //! |---|---|---|
@@ -12,26 +12,26 @@ use tmem_core::{Client, Count, Engine, PoolInfo, PoolKind, PoolStats, Uuid};
 
 use crate::xen::{Counter, FAILED, Xen};
 
-/// Frames given back to Xen's allocator for the asking.
+/// Frames given back to Xen's allocator at its request.
 pub static RELINQUISHED: Counter = Counter::new();
 
-/// Times that it asked.
+/// How often it asked.
 pub static RELINQUISHES: Counter = Counter::new();
 
-/// Shared pools that the host may have.
+/// The most shared pools that the host may have.
 const SHARED_POOLS: usize = hypercall_abi::SHARED_POOLS as usize;
 
-/// Where text goes.
+/// A destination for text.
 pub trait Sink {
     fn write(&mut self, text: &[u8]);
 }
 
-/// Text, gathered in small pieces.
+/// Text, built up from small pieces.
 pub struct Text<S: Sink> {
     sink: S,
     piece: [u8; 128],
     used: usize,
-    /// The line has no key yet.
+    /// Whether the line has no key yet.
     first: bool,
 }
 
@@ -45,7 +45,7 @@ impl<S: Sink> Text<S> {
         }
     }
 
-    /// The sink, with all text in it.
+    /// Writes what is left of the text; returns the sink.
     pub fn end(mut self) -> S {
         self.pass_on();
         self.sink
@@ -159,7 +159,7 @@ fn stored(stats: &PoolStats) -> u64 {
     stats.get(Count::Stored) + stats.get(Count::Replaced)
 }
 
-/// The store, its shared pools, and all clients with their pools.
+/// Writes lines for the store, its shared pools, and all clients with their pools.
 pub fn everything<S: Sink>(text: &mut Text<S>, engine: &Engine<Xen>, long: bool) {
     let stats = engine.stats();
     let past = stats.past();
@@ -199,7 +199,7 @@ pub fn everything<S: Sink>(text: &mut Text<S>, engine: &Engine<Xen>, long: bool)
     engine.for_each_client(|one| client(text, engine, one, long));
 }
 
-/// A line for each shared pool, whoever uses it.
+/// Writes a line for each shared pool, however many use it.
 fn shared_pools<S: Sink>(text: &mut Text<S>, engine: &Engine<Xen>, long: bool) {
     let mut seen: [Option<Uuid>; SHARED_POOLS] = [None; SHARED_POOLS];
     engine.for_each_client(|client| {
@@ -223,7 +223,7 @@ fn shared_pools<S: Sink>(text: &mut Text<S>, engine: &Engine<Xen>, long: bool) {
     });
 }
 
-/// What a client has of each kind.
+/// Sums over a client's pools, by kind.
 #[derive(Default)]
 struct Share {
     ephemeral: u64,
@@ -254,7 +254,7 @@ impl Share {
     }
 }
 
-/// A client and its pools.
+/// Writes lines for a client and its pools.
 pub fn client<S: Sink>(text: &mut Text<S>, engine: &Engine<Xen>, client: &Client<Xen>, long: bool) {
     let info = engine.client_info(client);
     let share = Share::of(engine, client);

@@ -6,57 +6,57 @@ use core::mem::{offset_of, size_of};
 
 use static_assertions::const_assert_eq;
 
-/// What the administrator and chance decide at boot.
+/// The administrator's choices at boot, and a random seed.
 #[repr(C)]
 pub struct tmem_rs_config {
     /// Compress pages.
     pub compress: bool,
-    /// Keep equal pages of a client once.
+    /// Keep equal pages of a client only once.
     pub dedup: bool,
     /// 128 bits that guests cannot guess.
     pub seed: [u64; 2],
 }
 
-/// Whether to wait for a lock of tmem's. Nobody holds one while waiting for a guest, nor for longer than a call takes that is
-/// not continued.
+/// Whether to wait for tmem's locks. Nobody holds one while waiting for a guest, nor for longer than a call takes that
+/// is not continued.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub enum tmem_rs_wait {
-    /// Until it is there.
+    /// Until it is free.
     Always,
-    /// Not at all: what is locked is left out.
+    /// Not at all; what is locked is left out.
     Not,
 }
 
-/// What `tmem_rs_relinquish` leaves in `round` when there is nothing more to have.
+/// What `tmem_rs_relinquish` leaves in `round` when there is nothing more to give.
 pub const TMEM_RS_OVER: u32 = u32::MAX;
 
-/// What a toolstack that saves a domain without its tmem loses.
+/// What is lost if a toolstack saves a domain without its tmem.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum tmem_rs_unsaved {
     /// Nothing: the domain has no pools, or is being saved with them.
     Nothing,
-    /// Pools that the guest goes on using by their ids.
+    /// Pools, which the guest will go on using by their ids.
     Pools,
-    /// Persistent pages too.
+    /// Pools with persistent pages.
     Pages,
 }
 
-/// A domain, as tmem knows it. Embedded in `struct domain`, which keeps it for as long as it lives.
+/// A domain, as tmem knows it. Embedded in `struct domain`.
 #[repr(C)]
 pub struct tmem_rs_guest {
-    /// Tmem's own: NULL at first, and again once the client is destroyed.
+    /// Private to tmem: NULL at first, and again once the client is destroyed.
     pub client: *mut c_void,
     /// The `struct domain`, for `tmem_host_charge`.
     pub domain: *mut c_void,
     /// The domain's id.
     pub domid: u16,
-    /// Its vCPUs: as many may call at once.
+    /// The number of its vCPUs: how many calls may run at once.
     pub vcpus: u32,
 }
 
-/// Figures of the whole store; those of events count from boot.
+/// Figures for the whole store; events are counted from boot.
 #[repr(C)]
 #[derive(Default)]
 pub struct tmem_rs_figures {
@@ -64,7 +64,7 @@ pub struct tmem_rs_figures {
     pub clients: u64,
     /// Their pools.
     pub pools: u64,
-    /// Pages in those.
+    /// Pages in them.
     pub pages: u64,
     /// Frames of ephemeral pages, metadata included.
     pub ephemeral_frames: u64,

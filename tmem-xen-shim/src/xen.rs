@@ -9,10 +9,10 @@ use hypercall_abi::GuestFrame;
 use tmem_core::compress::Scratch;
 use tmem_core::{BadFrame, FrameBytes, FrameNumber, Holder, Host, OpenPage};
 
-/// What C answers, in place of a frame number, when it has none.
+/// What C returns in place of a frame number when it has no frame.
 const NO_FRAME: u64 = u64::MAX;
 
-/// Counts of what should be rare, or takes a lock of all CPUs' anyway: shared by them.
+/// A counter that all CPUs share, of events that are rare or take a lock shared by all CPUs anyway.
 pub struct Counter(AtomicU64);
 
 impl Counter {
@@ -29,7 +29,7 @@ impl Counter {
     }
 }
 
-/// What C could not do.
+/// How often C failed to do something.
 pub struct Failed {
     /// Copies from or to a guest's frame.
     pub copies: Counter,
@@ -39,7 +39,7 @@ pub struct Failed {
     pub data: Counter,
 }
 
-/// Since boot.
+/// The failures since boot.
 pub static FAILED: Failed = Failed {
     copies: Counter::new(),
     metadata: Counter::new(),
@@ -66,10 +66,10 @@ unsafe extern "C" {
     fn tmem_host_set_quota(domain: *mut c_void, frames: u64);
 }
 
-/// A `struct domain`, which C charges frames to.
+/// A `struct domain`, to which C charges frames.
 ///
 /// # Invariants
-/// Alive for as long as its client: C destroys the client first.
+/// It lives at least as long as its client: C destroys the client first.
 #[derive(Clone, Copy)]
 pub struct Account(*mut c_void);
 
@@ -92,7 +92,7 @@ impl Account {
         unsafe { tmem_host_quota(self.0) }
     }
 
-    /// Sets that. Frames that are charged already stay.
+    /// Sets that. Frames that are already charged stay.
     pub fn set_quota(self, frames: u64) {
         // SAFETY: as above.
         unsafe { tmem_host_set_quota(self.0, frames) }
@@ -110,9 +110,9 @@ impl Xen {
     }
 }
 
-// SAFETY: Xen's heap hands a frame to one owner at a time, and C assigns none of ours to a domain; `map_domain_page` yields
-// the frame's whole page until `unmap_domain_page`; scratch memory is the CPU's own, hypercalls are not preempted, and C
-// lets neither an interrupt nor an allocation from inside the engine come back in.
+// SAFETY: Xen's heap gives a frame to one owner at a time, and C assigns none of ours to a domain. `map_domain_page`
+// maps the whole frame until `unmap_domain_page`. Scratch memory belongs to the CPU, hypercalls are not preempted, and
+// C lets neither an interrupt nor an allocation from inside the engine re-enter it.
 unsafe impl Host for Xen {
     type GuestFrame = GuestFrame;
     type Account = Account;
@@ -191,7 +191,7 @@ unsafe impl Host for Xen {
     }
 
     fn with_scratch<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
-        // SAFETY: C keeps this CPU's scratch memory, made by `tmem_rs_scratch_init`. Nobody else on this CPU can ask for it
+        // SAFETY: C keeps this CPU's scratch memory, made by `tmem_rs_scratch_init`. Nobody else on this CPU can use it
         // before we are done.
         work(unsafe { &mut *tmem_host_scratch().cast::<Scratch>() })
     }
@@ -206,7 +206,7 @@ unsafe impl Host for Xen {
     }
 }
 
-/// A data frame.
+/// Takes a data frame.
 pub fn take_frame() -> Option<FrameNumber> {
     // SAFETY: no conditions.
     let mfn = unsafe { tmem_host_alloc_data() };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the administrator can do, as the C side sees it.
+//! What the administrator can do, seen from the C side.
 
 mod c_side;
 
@@ -31,7 +31,7 @@ fn order(domain: &Domain, command: SysctlCommand) -> i64 {
     domain.control(&op(command, domain, 0), &mut []).0
 }
 
-/// A command that writes the buffer or reads it.
+/// A command that writes to the buffer or reads it.
 fn exchange(domain: &Domain, command: SysctlCommand, buffer: &mut [u8]) -> i64 {
     let op = op(command, domain, buffer.len());
     domain.control(&op, buffer).0
@@ -95,7 +95,7 @@ fn a_domain_without_a_client_gets_one_only_to_keep_settings() {
         weight: 30.into(),
     };
     let mut bytes = info.as_bytes().to_vec();
-    // The domain is gone, for all C knows.
+    // As far as C knows, the domain is gone.
     let about = op(SysctlCommand::SetClientInfo, &domain, 20);
     assert_eq!(control_of_none(&about, &mut bytes).0, -2);
     assert_eq!(
@@ -194,7 +194,7 @@ fn what_is_authorised_can_be_asked() {
         let flags = PoolInfoFlags::from_bits_retain(read(number).flags.get());
         assert!(flags.contains(PoolInfoFlags::AUTH | PoolInfoFlags::SHARED));
     }
-    // Restoring it there is setting what was got.
+    // To restore it elsewhere is to set what was read.
     let other = Domain::new();
     assert_eq!(
         exchange(&other, SysctlCommand::SetAuth, &mut bytes[..64]),
@@ -246,7 +246,7 @@ fn destruction_takes_pools_away_and_yields() {
     assert!(domain.room() > room);
     assert_eq!(client_info(&domain).nr_pools.get(), 0);
     assert_eq!(get(&domain, pools[0], 0), -19);
-    // It may begin anew.
+    // It may begin again.
     assert_eq!(pool(&domain, EPHEMERAL), 0);
 }
 
@@ -291,7 +291,7 @@ fn sharing_needs_authorisation() {
     );
     let joined = pool(&two, SHARED);
     assert_eq!(get(&two, joined, 0), 1);
-    // Shared pools come once, however many use them.
+    // Shared pools are listed once, however many use them.
     let text = list(None, false);
     assert_eq!(
         text.matches("S=PT:ES,U0:feed,U1:beef\n").count(),
@@ -307,7 +307,7 @@ fn sharing_needs_authorisation() {
     assert_eq!(get(&two, alone, 0), -1001);
 }
 
-/// Everything that a save yields, put into another domain.
+/// Everything that a save yields can be put into another domain.
 #[test]
 fn a_save_restores_elsewhere() {
     const PAGES: u32 = 100;
@@ -361,7 +361,7 @@ fn a_save_restores_elsewhere() {
         assert_eq!(to.control(&put, &mut page.to_vec()).0, 1);
     }
     assert!(pages >= PAGES, "{pages}");
-    // One page went meanwhile.
+    // One page is removed meanwhile.
     from.native(&NativeOp::page(Command::FlushPage, kept, OID, 5, 0));
     let mut gone = Vec::new();
     while exchange(&from, SysctlCommand::SaveNextInvalidated, &mut buffer[..32]) == 1 {
@@ -417,7 +417,7 @@ fn the_list_tells_what_happened() {
         text.contains("PI:1,PT:PP,U0:0,U1:0,Pc:3,ps:4,pt:4,pd:0,pr:1,px:0,gs:1,gt:2,fs:0,"),
         "{text}"
     );
-    // A text that does not fit is cut, and ends all the same; its length is told.
+    // A text that does not fit is cut short but still terminated, and its full length is returned.
     let mut small = [0xff; 10];
     let length = exchange(&domain, SysctlCommand::List, &mut small);
     let expected = format!("C=CI:{id},ww:0");
@@ -456,6 +456,6 @@ fn the_store_is_told_about_everywhere() {
     flush.cli_id.set(ALL_CLIENTS);
     flush.arg.set(4 << 10);
     let (kib, _) = control_of_none(&flush, &mut []);
-    // A part at a time, as there is always something more urgent here.
+    // Only part of it at a time, as there is always something more urgent here.
     assert!((4..4096).contains(&kib), "{kib}");
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the store tells of itself after a known history. Alone in its process, as all guests' figures are in it.
+//! The store's statistics after a known history. It has a process to itself, as the figures are of all guests.
 
 mod c_side;
 
@@ -13,14 +13,14 @@ use zerocopy::{FromZeros, IntoBytes};
 const EPHEMERAL: PoolFlags = PoolFlags::PRIVATE_EPHEMERAL;
 const PERSISTENT: PoolFlags = EPHEMERAL.union(PoolFlags::PERSIST);
 const SHARED: PoolFlags = EPHEMERAL.union(PoolFlags::SHARED);
-/// With all digits.
+/// It uses all digits.
 const UUID: [u64; 2] = [0x0123_4567_89ab_cdef, 0xa];
 
-/// The longest text that the console is given, and what it says in place of more.
+/// The longest text that is sent to the console, and what is printed in place of the rest.
 const CONSOLE: usize = 8192;
 const CUT: &str = "... (tmemctl list shows the rest)\n";
 
-/// The shared pool's name, and what happened to it.
+/// The shared pool's name as it is listed.
 const NAME: &str = "U0:123456789abcdef,U1:a";
 const COMMON: &str = "Pc:1,ps:1,pt:1,pd:0,pr:0,px:0,gs:1,gt:1,fs:0,ft:0,os:0,ot:0,pe:0";
 
@@ -107,7 +107,7 @@ fn the_store_tells_its_history() {
     assert_eq!(page(&two, PutPage, crowded, 4), 1);
     two.set_room(0);
     assert_eq!(page(&two, PutPage, crowded, 0), -12);
-    // What was there before is gone too: it would be stale.
+    // The version before it is gone too: it would be stale.
     two.write(4, &noise(4));
     assert_eq!(page(&two, PutPage, crowded, 4), -28);
     assert_eq!(page(&two, GetPage, crowded, 4), -1001);

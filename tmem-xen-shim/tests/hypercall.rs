@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a guest gets back, case by case, from 64-bit and 32-bit callers.
+//! What a guest gets back, case by case, for 64-bit and 32-bit callers.
 
 mod c_side;
 

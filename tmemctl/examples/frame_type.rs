@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! For tests: gives frames of an HVM or PVH guest another type, as a device model does.
+//! For tests: changes the type of a frame of an HVM or PVH guest, as a device model does.
 //!
 //! ```text
 //! frame_type DOMAIN-ID TYPE FRAME
 //! ```
 //!
-//! `read-only` is memory that the guest can't write to, `served` is memory whose writes a device model is told of.
+//! `read-only` is memory that the guest can't write to; `served` is memory whose writes are reported to a device model.
 
 #[path = "../src/privcmd.rs"]
 mod privcmd;
@@ -39,7 +39,7 @@ fn main() -> Result<()> {
     .with_context(|| format!("frame {frame:#x} does not become {kind}"))
 }
 
-/// A guest whose device model this is. All names and numbers are of Xen's `public/hvm/dm_op.h`.
+/// A guest whose device model this is. All names and numbers are from Xen's `public/hvm/dm_op.h`.
 struct Guest {
     xen: Privcmd,
     domain: u64,
@@ -52,7 +52,7 @@ impl Guest {
         Ok(())
     }
 
-    /// Makes a server, and has it told of writes to frames of its type.
+    /// Makes a server, to which writes to frames of its type are reported.
     fn serve(&self) -> io::Result<()> {
         const WRITES: u64 = 1 << 1;
         // XEN_DMOP_create_ioreq_server
@@ -63,12 +63,12 @@ impl Guest {
         Ok(())
     }
 
-    /// `__HYPERVISOR_dm_op` with the command's own words; what Xen made of them.
+    /// Makes the hypercall `__HYPERVISOR_dm_op` with the command's own words; returns them as Xen left them.
     fn ask(&self, command: u64, words: [u64; 2]) -> io::Result<[u64; 2]> {
         const DM_OP: u64 = 41;
         const REQUEST: usize = 16;
         let mut buffer = self.xen.buffer(4096)?;
-        // One `struct xen_dm_op_buf`, and behind it the `struct xen_dm_op` that it names.
+        // One `struct xen_dm_op_buf`, followed by the `struct xen_dm_op` that it points to.
         let request = [command, words[0], words[1]];
         let list = [
             buffer.address() + REQUEST as u64,

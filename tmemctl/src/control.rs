@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What an administrator can ask of tmem: `XEN_SYSCTL_tmem_op`.
+//! What an administrator can ask tmem to do: `XEN_SYSCTL_tmem_op`.
 
 use std::io;
 
@@ -18,10 +18,10 @@ use crate::host::{self, Memory, Running};
 use crate::privcmd::Buffer;
 use crate::sysctl::{Sysctl, Unavailable};
 
-/// Bytes for the list, at first.
+/// The size of the first buffer for the list, in bytes.
 const LIST_BYTES: usize = 64 << 10;
 
-/// Why tmem did not do something.
+/// Why tmem refused something.
 #[derive(Debug, Error)]
 pub enum Refused {
     #[error("no such domain, or it does not use tmem")]
@@ -57,7 +57,7 @@ impl From<io::Error> for Refused {
     }
 }
 
-/// Whom a command is about.
+/// Which domains a command is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whom {
     /// One domain.
@@ -81,12 +81,12 @@ pub type Page = [u8; PAGE_BYTES];
 /// This host's tmem.
 pub struct Tmem {
     sysctl: Sysctl,
-    /// What most commands read or write: at most a page and its handle.
+    /// The buffer that most commands read or write: at most a page and its handle.
     data: Buffer,
 }
 
 impl Tmem {
-    /// Finds it.
+    /// Opens it.
     ///
     /// # Errors
     /// Why that is not possible, and what to do about it.
@@ -119,7 +119,7 @@ impl Tmem {
         while freed < kib {
             let mut op = request(SysctlCommand::Flush, Whom::All);
             op.arg = (kib - freed).into();
-            // Xen does a part of it at a time.
+            // Xen does part of it at a time.
             match self.sysctl.ask(&op, None)? {
                 0 => break,
                 some => freed = freed.saturating_add(some),
@@ -147,7 +147,7 @@ impl Tmem {
             if length < bytes {
                 return Ok(String::from_utf8_lossy(&buffer[..length]).into_owned());
             }
-            // There may be more to say by the next try.
+            // By the next try the list may be longer.
             bytes = length + LIST_BYTES;
         }
     }
@@ -156,7 +156,7 @@ impl Tmem {
     pub fn client_info(&mut self, domain: u16) -> Result<ClientInfo, Refused> {
         let mut op = request(SysctlCommand::GetClientInfo, Whom::One(domain));
         op.len = (size_of::<ClientInfo>() as u32).into();
-        // The version of the structure that is asked for.
+        // The version of the structure that we ask for.
         self.put(&ClientInfo {
             version: SPEC_VERSION.into(),
             ..ClientInfo::new_zeroed()
@@ -202,7 +202,7 @@ impl Tmem {
         }
     }
 
-    /// Changes that; whether Xen has such a quota.
+    /// Changes that; returns whether Xen has such a quota.
     pub fn set_quota(&mut self, domain: u16, frames: u64) -> Result<bool, Refused> {
         self.put(&U64::new(frames));
         match self.ask_with_data(&about_quota(SysctlCommand::SetQuota, domain)) {
@@ -217,7 +217,7 @@ impl Tmem {
         Ok(host::memory(&mut self.sysctl)?)
     }
 
-    /// The host's domains, whether they use tmem or not.
+    /// The host's domains, including those that do not use tmem.
     pub fn domains(&mut self) -> Result<Vec<Running>, Refused> {
         Ok(host::domains(&mut self.sysctl)?)
     }
@@ -234,12 +234,12 @@ impl Tmem {
             .collect())
     }
 
-    /// Creates a client's pools as they were.
+    /// Creates a client's pools as they were saved.
     pub fn set_pools(&mut self, domain: u16, pools: &[PoolInfo]) -> Result<(), Refused> {
         self.with_pools(SysctlCommand::SetPools, domain, pools)
     }
 
-    /// Allows or forbids a domain to share pools under these names.
+    /// Allows or forbids a domain to join shared pools with these names.
     pub fn authorise(&mut self, domain: u16, uuids: &[Uuid], allow: bool) -> Result<(), Refused> {
         let mut flags = PoolInfoFlags::SHARED.versioned();
         flags.set(PoolInfoFlags::AUTH, allow);
@@ -290,7 +290,7 @@ impl Tmem {
         self.command(request(SysctlCommand::RestoreBegin, Whom::One(domain)))
     }
 
-    /// Puts a page where it was.
+    /// Puts a page back where it was.
     pub fn restore_page(
         &mut self,
         domain: u16,
@@ -323,7 +323,7 @@ impl Tmem {
         Ok(())
     }
 
-    /// Whether there is a next one, which is then in `data`.
+    /// Asks for the next item of a save; returns whether there is one, which is then in `data`.
     fn next(&mut self, mut op: SysctlOp, bytes: usize) -> Result<bool, Refused> {
         op.len = (bytes as u32).into();
         Ok(self.ask_with_data(&op)? > 0)
@@ -349,7 +349,7 @@ impl Tmem {
     }
 }
 
-/// A value from the front of a buffer that is larger.
+/// Reads a value from the front of a larger buffer.
 fn read<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> T {
     T::read_from_prefix(bytes)
         .expect("buffers are larger than what is in them")
@@ -371,7 +371,7 @@ fn about_quota(command: SysctlCommand, domain: u16) -> SysctlOp {
     }
 }
 
-/// How a Xen refuses a command that it does not know.
+/// Whether this is how Xen refuses a command that it does not know.
 fn is_unknown(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

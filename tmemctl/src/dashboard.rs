@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tmemctl top` on a terminal: what happens, and how it has changed.
+//! `tmemctl top` on a terminal: what is happening, and how it changes.
 //!
 //! ```text
 //! ┌ store ───────────────────────────────┐
@@ -11,7 +11,7 @@
 //! └──────────────────────────────────────┘
 //! ```
 //!
-//! This file has the figures, and what keys do to them; [`draw`] has the screen, [`terminal`] the loop around them.
+//! This file has the figures and what keys do to them; [`draw`] has the screen, and [`terminal`] the loop around both.
 
 mod draw;
 pub mod terminal;
@@ -25,10 +25,10 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use crate::statistics::{Client, Statistics};
 use crate::top::{Activity, Interval};
 
-/// Intervals that are remembered: more than a screen is wide.
+/// How many intervals are remembered: more than a screen is wide.
 const REMEMBERED: usize = 600;
 
-/// What happened in an interval, by the second, and what was there at its end.
+/// What happened in an interval, per second, and what there was at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Moment {
     puts: u64,
@@ -58,7 +58,7 @@ impl Moment {
     }
 }
 
-/// The latest moments, the newest last.
+/// The latest moments, newest last.
 #[derive(Default)]
 struct History(VecDeque<Moment>);
 
@@ -81,7 +81,7 @@ impl History {
     }
 }
 
-/// What domains are sorted by.
+/// What the domains are sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sort {
     Id,
@@ -92,19 +92,19 @@ enum Sort {
     Evicted,
 }
 
-/// All that the screen shows.
+/// Everything that the screen shows.
 pub struct Dashboard {
     latest: Statistics,
     store: History,
     domains: BTreeMap<u16, History>,
     sort: Sort,
     selected: Option<u16>,
-    /// The selected domain is shown in detail.
+    /// Whether the selected domain is shown in detail.
     detail: bool,
 }
 
 impl Dashboard {
-    /// Begins with a first look, from which nothing can be said about rates yet.
+    /// Starts from a first look, which gives no rates yet.
     pub fn new(first: Statistics) -> Self {
         let mut dashboard = Self {
             latest: first,
@@ -118,7 +118,7 @@ impl Dashboard {
         dashboard
     }
 
-    /// Takes in another look, some seconds later.
+    /// Adds another look, that many seconds later.
     pub fn observe(&mut self, now: Statistics, seconds: f64) {
         let interval = Interval {
             before: &self.latest,
@@ -130,7 +130,7 @@ impl Dashboard {
             frames: now.store.frames,
             ..Moment::default()
         };
-        // A domain that is gone is forgotten: its id may be another's one day.
+        // A domain that is gone is forgotten, as its id may be given to another one.
         self.domains.retain(|id, _| now.client(*id).is_some());
         for one in interval.activities() {
             let moment = Moment::of(&one, &interval);
@@ -149,7 +149,7 @@ impl Dashboard {
         }
     }
 
-    /// Does what a key stands for; breaks if that is to quit.
+    /// Does what a key stands for; breaks if it is the one to quit.
     pub fn key(&mut self, key: KeyEvent) -> ControlFlow<()> {
         match key.code {
             KeyCode::Char('q') => return ControlFlow::Break(()),
@@ -199,14 +199,14 @@ impl Dashboard {
         self.latest.client(self.selected?)
     }
 
-    /// The row of the selected domain: the selection stays with the domain when rows change places.
+    /// The row of the selected domain. The selection stays with the domain when rows change places.
     fn selected_row(&self) -> Option<usize> {
         let rows = self.rows();
         rows.iter()
             .position(|(client, _)| Some(client.domain) == self.selected)
     }
 
-    /// Moves the selection by a number of rows; the first row is selected if none is.
+    /// Moves the selection by a number of rows; if there is none, selects the first row.
     fn select_by(&mut self, rows: isize) {
         let at = match self.selected_row() {
             Some(at) => at.saturating_add_signed(rows),

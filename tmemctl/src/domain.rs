@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Domains, as people name them.
+//! Domains, by id or by name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use anyhow::{Context, Error, Result, ensure};
 
 use xenstore_client::Xenstore;
 
-/// `DOMID_FIRST_RESERVED`: from here on Xen numbers special domains.
+/// `DOMID_FIRST_RESERVED`: ids from here on are for Xen's special domains.
 const FIRST_RESERVED: u16 = 0x7ff0;
 
 /// A domain.

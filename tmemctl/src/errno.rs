@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The error numbers that Xen returns and that mean something to an administrator. Linux's are the same.
+//! The error numbers from Xen that mean something to an administrator. Linux uses the same numbers.
 
 pub const PERM: i32 = 1;
 pub const NO_ENTRY: i32 = 2;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Metrics over HTTP, for a Prometheus that scrapes.
+//! Metrics over HTTP, for Prometheus to scrape.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Error, Result, anyhow};
 use tiny_http::{Header, Listener, Method, Request, Response, Server};
 
-/// What a scraper is told the text is.
+/// The type of the text, for the scraper.
 const CONTENT: &str = "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Where to listen.
@@ -45,10 +45,10 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Begins to listen; `metrics` gives the text for each scrape.
+    /// Begins to listen; `metrics` returns the text for each scrape.
     ///
     /// # Errors
-    /// If it cannot listen there.
+    /// If it can't listen there.
     pub fn start(
         address: &Address,
         mut metrics: impl FnMut() -> Result<String> + Send + 'static,
@@ -82,7 +82,7 @@ impl Exporter {
         })
     }
 
-    /// The port it got, over TCP.
+    /// The TCP port that it got.
     #[cfg(test)]
     fn port(&self) -> Option<u16> {
         Some(self.server.server_addr().to_ip()?.port())
@@ -93,20 +93,20 @@ impl Drop for Exporter {
     fn drop(&mut self) {
         self.server.unblock();
         if let Some(thread) = self.thread.take() {
-            // Should it have panicked, the panic's message has told so.
+            // If the thread has panicked, its message has been printed already.
             let _ = thread.join();
         }
         if let Some(file) = &self.file {
-            // It may be gone; the next start removes it otherwise.
+            // It may be gone already; if it stays, the next start removes it.
             let _ = fs::remove_file(file);
         }
     }
 }
 
-/// A socket's file outlives a process that is killed.
+/// Removes a socket's file, which outlives a process that is killed.
 fn remove_left_over(path: &Path) {
     if fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
-        // Binding says so if it stays.
+        // If the file stays, binding will fail and say so.
         let _ = fs::remove_file(path);
     }
 }
@@ -124,7 +124,7 @@ fn answer(request: Request, metrics: &mut impl FnMut() -> Result<String>) {
     if status == 200 {
         response.add_header(Header::from_str(CONTENT).expect("it is a header"));
     }
-    // A scraper that went away misses nothing that it wants.
+    // It does not matter if the scraper has gone away.
     let _ = request.respond(response);
 }
 
@@ -182,7 +182,7 @@ mod tests {
         drop(exporter);
         assert!(!path.exists());
 
-        // But what is no socket stays.
+        // But a file that is not a socket stays.
         fs::write(&path, "precious").unwrap();
         assert!(Exporter::start(&address, || Ok(String::new())).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"precious");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tmemctl generate`: what a package installs beside the program, made from its command line.
+//! `tmemctl generate`: what a package installs along with the program, made from the definition of its command line.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,10 @@ use clap_complete::Shell;
 
 use crate::arguments::Arguments;
 
-/// Writes manual pages into `man1`, and completions into a folder for each shell, under the names that it looks for.
+/// Writes manual pages to `man1`, and completions to a folder for each shell, under the names that it looks for.
 ///
 /// # Errors
-/// If something cannot be written.
+/// If something can't be written.
 pub fn generate(folder: &Path) -> Result<()> {
     let manual = folder.join("man1");
     fs::create_dir_all(&manual)

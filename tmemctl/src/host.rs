@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host's memory and its domains, as Xen knows them.
 //!
-//! Of Xen's structures, only what lies in front of the last field that is used here: the rest grows from release to
-//! release, and that part has not changed from 4.17 on.
+//! Xen's structures are described up to the last field that is used here. That part has not changed since 4.17; what
+//! follows grows from release to release.
 
 use std::io;
 
@@ -26,23 +26,23 @@ const SECURITY_VERSION: u32 = 1;
 /// `XEN_DOMINF_dying`.
 const DYING: u32 = 1;
 
-/// Bytes for a domain's information, which has 112 today, and for a label.
+/// Room for a domain's information, which takes 112 bytes today, or for a label.
 const BUFFER_BYTES: usize = 4096;
 
 /// The host's memory, in frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     pub total: u64,
-    /// What is unused or holds ephemeral pages, which Xen takes back when it needs to.
+    /// Frames that are unused or hold ephemeral pages, which Xen takes back when it needs to.
     pub free: u64,
 }
 
-/// A domain that is not going.
+/// A domain that is not being destroyed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Running {
     pub id: u16,
     pub uuid: Uuid,
-    /// Its label under XSM's Flask, if that is active.
+    /// Its label under XSM's Flask, if Flask is active.
     pub label: Option<String>,
 }
 
@@ -101,7 +101,7 @@ struct LabelRequest {
 /// The host's memory.
 ///
 /// # Errors
-/// Xen's.
+/// Xen's own.
 pub fn memory(sysctl: &mut Sysctl) -> io::Result<Memory> {
     let mut physical = Physical::new_zeroed();
     sysctl.ask_other(PHYSICAL, &mut physical, None)?;
@@ -114,12 +114,12 @@ pub fn memory(sysctl: &mut Sysctl) -> io::Result<Memory> {
 /// All domains but those that are being destroyed, by id.
 ///
 /// # Errors
-/// Xen's.
+/// Xen's own.
 pub fn domains(sysctl: &mut Sysctl) -> io::Result<Vec<Running>> {
     let mut buffer = sysctl.buffer(BUFFER_BYTES)?;
     let mut domains = Vec::new();
     let mut first = 0;
-    // One at a time, as what follows the part that is known may have any size.
+    // One at a time, as what follows the known part may have any size.
     while let Some(info) = domain_from(sysctl, first, &mut buffer)? {
         let id = info.domain.get();
         if info.flags.get() & DYING == 0 {
@@ -163,7 +163,8 @@ fn label(privcmd: &Privcmd, security_id: u32) -> io::Result<Option<String>> {
         buffer: text.address().into(),
     };
     request[..size_of::<LabelRequest>()].copy_from_slice(asked.as_bytes());
-    // SAFETY: the request and the text that it names are this function's own. Xen copies at most a page from the former.
+    // SAFETY: the request and the text that it names belong to this function. Xen copies at most a page from the
+    // request.
     match unsafe { privcmd.hypercall(SECURITY_HYPERCALL, [request.address(), 0, 0, 0, 0]) } {
         Ok(_) => {
             let length = text.iter().position(|byte| *byte == 0).unwrap_or(0);

@@ -6,7 +6,7 @@ use comfy_table::CellAlignment::{Left, Right};
 use crate::statistics::{Client, Statistics};
 use crate::table::{Columns, mib};
 
-/// All clients, and with `pools` each of their pools.
+/// All clients; with `pools`, each of their pools as well.
 pub fn text(statistics: &Statistics, pools: bool) -> String {
     let mut text = summary(statistics);
     if statistics.clients.is_empty() {
@@ -40,7 +40,7 @@ pub fn summary(statistics: &Statistics) -> String {
     )
 }
 
-/// What a client is up to.
+/// The state of a client, in words.
 pub fn state(client: &Client) -> String {
     let mut words = Vec::new();
     if client.being_saved {
@@ -143,7 +143,7 @@ mod tests {
         let row = text.lines().find(|line| line.contains("web")).unwrap();
         let words: Vec<_> = row.split_whitespace().collect();
         assert_eq!(words[..4], ["3", "web", "100", "active"], "{text}");
-        // 130 ephemeral pages; 71 frames; at most 512 frames of persistent pages, 768 of which do not count elsewhere.
+        // 130 ephemeral pages; 71 frames; a cap of 512 frames; a quota of 768 frames.
         for figure in ["0.5 MiB", "0.3 MiB", "2.0 MiB", "3.0 MiB"] {
             assert!(row.contains(figure), "{text}");
         }

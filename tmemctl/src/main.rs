@@ -9,11 +9,11 @@
 //! | [`privcmd`] | hypercalls from user space |
 //! | [`sysctl`] | Xen's control hypercall, whichever release it is |
 //! | [`host`] | the host's memory and domains |
-//! | [`control`] | what can be asked of tmem |
+//! | [`control`] | what tmem can be asked to do |
 //! | [`xenstore`], [`domain`] | domains' names and ids |
-//! | [`arguments`], [`generate`] | the command line, its manual and completions |
+//! | [`arguments`], [`generate`] | the command line, its manual pages and completions |
 //! | [`statistics`] | what tmem says about itself, and JSON |
-//! | [`look`] | the same with domains' names, right now |
+//! | [`look`] | the same at this moment, with domains' names |
 //! | [`metrics`], [`exporter`] | the same for Prometheus, and over HTTP |
 //! | [`table`], [`list`], [`top`] | the same for people |
 //! | [`dashboard`] | `top` on a terminal |
@@ -65,7 +65,7 @@ use xenstore_client::Xenstore;
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
-        // The reader of a pipe went away, as it may.
+        // The reader of a pipe may go away at any time.
         Err(error)
             if error
                 .downcast_ref::<io::Error>()
@@ -89,7 +89,7 @@ fn run(command: Command) -> Result<()> {
     }
 }
 
-/// What is asked of Xen.
+/// Carries out a request that needs Xen.
 fn ask(request: Request, tmem: &mut Tmem) -> Result<()> {
     match request {
         Request::List(how) => list(tmem, &how),
@@ -139,7 +139,7 @@ fn list(tmem: &mut Tmem, how: &List) -> Result<()> {
 
 fn top(tmem: &mut Tmem, how: &Top) -> Result<()> {
     let every = Duration::from_secs_f64(how.interval);
-    // A number of screens is for files and pipes, where they follow each other.
+    // A fixed number of tables is meant for files and pipes, where one follows the other.
     if io::stdout().is_terminal() && how.count.is_none() {
         return dashboard::terminal::run(|| look(tmem), every);
     }
@@ -162,7 +162,7 @@ fn top(tmem: &mut Tmem, how: &Top) -> Result<()> {
     Ok(())
 }
 
-/// Explains a policy, if there is a Xen against its guests.
+/// Explains a policy; on Xen, for the guests that are running.
 fn check(file: &Path) -> Result<()> {
     let policy = Policy::load(file)?;
     say(&format!("{} is a valid policy.\n", file.display()))?;
@@ -187,7 +187,7 @@ fn check(file: &Path) -> Result<()> {
     say(&policy::check::text(&policy, &guests, tmem.memory()?.total))
 }
 
-/// Does something to a domain; an error names the domain.
+/// Does something to a domain; an error will name the domain.
 fn on<E>(domain: &Domain, what: impl FnOnce(u16) -> Result<(), E>) -> Result<()>
 where
     Result<(), E>: Context<(), E>,
@@ -203,7 +203,7 @@ fn on_target(target: &Target, what: impl FnOnce(Whom) -> Result<(), Refused>) ->
     }
 }
 
-/// Prints, and notices if nobody listens any more.
+/// Prints, and returns an error if nobody reads any more.
 fn say(text: &str) -> Result<()> {
     let mut output = io::stdout().lock();
     output.write_all(text.as_bytes())?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tmemctl metrics`: the statistics in `OpenMetrics` text format, for Prometheus and its kin.
+//! `tmemctl metrics`: the statistics in `OpenMetrics` text format, for Prometheus and the like.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -17,7 +17,7 @@ const MIB_BYTES: u64 = 1 << 20;
 
 type Labels = Vec<(&'static str, String)>;
 
-/// A figure, and what it is about.
+/// A figure, and the labels of what it is about.
 type Sample = (Labels, u64);
 
 /// A name, what it means, and the figure.
@@ -26,7 +26,7 @@ type Metric<T> = (&'static str, &'static str, fn(&T) -> u64);
 /// All figures.
 ///
 /// # Errors
-/// None that is known: strings take any text.
+/// None are known: a string takes any text.
 pub fn text(statistics: &Statistics) -> Result<String, fmt::Error> {
     let mut families = Families(Registry::with_prefix("tmem"));
     of_store(&mut families, statistics);
@@ -206,7 +206,7 @@ fn of_pools(families: &mut Families, statistics: &Statistics) {
     }
 }
 
-/// Every pool once. A shared pool is listed with each of its members, but its figures are the same there.
+/// Every pool once. A shared pool is listed with each of its users, with the same figures.
 fn labelled(statistics: &Statistics) -> impl Iterator<Item = (Labels, &Pool)> {
     let private = statistics.clients.iter().flat_map(|client| {
         (client.pools.iter())
@@ -308,7 +308,7 @@ mod tests {
         );
     }
 
-    /// Words of a text that are names of metrics.
+    /// The names of metrics in a text.
     fn named(text: &str) -> BTreeSet<&str> {
         text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
             .filter(|word| word.starts_with("tmem_"))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Hypercalls from user space, through Linux's `/dev/xen/privcmd`.
 //!
-//! It takes one ioctl and one mmap. The crates that do it, `krata-xencall` and those around libxenctrl, are under the GPL or
-//! need Xen's libraries.
+//! All it takes is one ioctl and one mmap. The existing crates, `krata-xencall` and those around libxenctrl, are under
+//! the GPL or need Xen's libraries.
 
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
@@ -23,7 +23,7 @@ impl Privcmd {
     /// Opens Linux's devices.
     ///
     /// # Errors
-    /// `NotFound` without Xen or without Linux's driver for it, `PermissionDenied` for users other than root.
+    /// `NotFound` without Xen or Linux's driver for it, `PermissionDenied` for users other than root.
     pub fn open() -> io::Result<Self> {
         let open = |path| OpenOptions::new().read(true).write(true).open(path);
         Ok(Self {
@@ -35,7 +35,7 @@ impl Privcmd {
     /// Memory that the hypervisor can reach at any time.
     ///
     /// # Errors
-    /// If there is none left.
+    /// If there is no memory left.
     pub fn buffer(&self, bytes: usize) -> io::Result<Buffer> {
         let length = bytes.next_multiple_of(4096);
         // SAFETY: a new mapping, at a place that the kernel picks.
@@ -58,7 +58,7 @@ impl Privcmd {
     /// Makes hypercall `number`, and returns its result.
     ///
     /// # Errors
-    /// Xen's, by its number, or Linux' `EPERM` if it forbids the call.
+    /// Xen's, by its number, or Linux's `EPERM` if it forbids the call.
     ///
     /// # Safety
     /// All memory that the call makes Xen read or write must be in [`Buffer`]s that nothing else uses meanwhile.
@@ -69,7 +69,7 @@ impl Privcmd {
     }
 }
 
-/// `struct privcmd_hypercall` of Linux' `xen/privcmd.h`.
+/// `struct privcmd_hypercall` of Linux's `xen/privcmd.h`.
 #[repr(C)]
 struct Hypercall {
     number: u64,
@@ -80,8 +80,8 @@ struct Hypercall {
 unsafe impl Ioctl for Hypercall {
     type Output = u32;
 
-    // The structure stays as it is, but Xen writes to what it names: without this the compiler takes memory after the call
-    // for what it was before.
+    // The structure does not change, but Xen writes to the memory that it names. Without this, the compiler could
+    // assume that the memory is the same after the call as before.
     const IS_MUTATING: bool = true;
 
     fn opcode(&self) -> Opcode {
@@ -97,7 +97,7 @@ unsafe impl Ioctl for Hypercall {
         output: IoctlOutput,
         _: *mut c_void,
     ) -> rustix::io::Result<Self::Output> {
-        // Errors, which are negative, do not come this way.
+        // Errors, which are negative, are returned elsewhere.
         Ok(output.cast_unsigned())
     }
 }
@@ -105,14 +105,14 @@ unsafe impl Ioctl for Hypercall {
 /// Memory that the hypervisor can reach at any time.
 ///
 /// # Invariants
-/// `memory` is a mapping of `length` bytes, this value's own.
+/// `memory` is a mapping of `length` bytes that belongs to this value.
 pub struct Buffer {
     memory: NonNull<u8>,
     length: usize,
 }
 
 impl Buffer {
-    /// Where it lies.
+    /// Its address.
     pub fn address(&self) -> u64 {
         self.memory.as_ptr() as u64
     }
@@ -122,14 +122,14 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: by the invariant; the kernel zeroed it.
+        // SAFETY: by the invariant; the kernel has zeroed it.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.length) }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: by the invariant, and `self` is borrowed for as long.
+        // SAFETY: by the invariant, and `self` is borrowed for as long as the slice.
         unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr(), self.length) }
     }
 }

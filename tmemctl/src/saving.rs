@@ -14,7 +14,7 @@ use crate::stream::{Event, Reader, State, Writer};
 /// Writes a domain's state to a file; `-` is the standard output.
 ///
 /// # Errors
-/// If Xen refuses, or the file cannot be written.
+/// If Xen refuses, or the file can't be written.
 pub fn save(tmem: &mut Tmem, domain: u16, file: &Path, live: bool) -> Result<()> {
     let state = State {
         info: tmem.client_info(domain)?,
@@ -27,13 +27,13 @@ pub fn save(tmem: &mut Tmem, domain: u16, file: &Path, live: bool) -> Result<()>
     } else {
         save_to_file(tmem, domain, &state, file, live)
     };
-    // Whatever came of it, the domain carries on.
+    // Whatever the outcome, the domain must be able to carry on.
     let ended = tmem.save_end(domain);
     saved?;
     Ok(ended?)
 }
 
-/// The file gets its name at the end, so that one of that name is always whole.
+/// Saves to a file that gets its name only at the end, so that a file with that name is always complete.
 fn save_to_file(
     tmem: &mut Tmem,
     domain: u16,
@@ -50,7 +50,7 @@ fn save_to_file(
         .and_then(|()| to.sync_all().with_context(shown))
         .and_then(|()| fs::rename(part, file).with_context(shown));
     if written.is_err() {
-        // It is of no use. Failing to remove it would be the same trouble again.
+        // The file is useless. An error in removing it would only hide the first one.
         let _ = fs::remove_file(part);
     }
     written
@@ -70,7 +70,7 @@ fn write_pages(
             writer.page(&handle, &page)?;
             quiet = false;
         }
-        // Only a domain that is running can flush or replace pages that were saved.
+        // Only a running domain can flush or replace pages that have been saved.
         while live && let Some(handle) = tmem.save_next_invalidated(domain)? {
             writer.gone(&handle)?;
             quiet = false;
@@ -85,7 +85,7 @@ fn write_pages(
 /// Gives a domain the state in a file; `-` is the standard input.
 ///
 /// # Errors
-/// If Xen refuses, or the file cannot be read.
+/// If Xen refuses, or the file can't be read.
 pub fn restore(tmem: &mut Tmem, domain: u16, file: &Path) -> Result<()> {
     let from: Box<dyn Read> = if file == Path::new("-") {
         Box::new(io::stdin().lock())
@@ -96,7 +96,7 @@ pub fn restore(tmem: &mut Tmem, domain: u16, file: &Path) -> Result<()> {
     tmem.restore_begin(domain)?;
     let restored = restore_into(tmem, domain, &state, &mut reader);
     if restored.is_err() {
-        // Half a state is worse than none; the first error is the one to tell.
+        // Half a state is worse than none; the first error is the one to report.
         let _ = tmem.destroy(Whom::One(domain));
     }
     restored
@@ -110,7 +110,7 @@ fn restore_into(
 ) -> Result<()> {
     let mut pools = state.pools.clone();
     for pool in &mut pools {
-        // They come without pages.
+        // They start out empty.
         pool.n_pages = 0.into();
     }
     tmem.set_pools(domain, &pools).context("its pools")?;

@@ -6,10 +6,10 @@ use hypercall_abi::sysctl::{ClientFlags, ClientInfo};
 use crate::arguments::{Cap, Set, Size, Switch};
 use crate::control::{Refused, Tmem};
 
-/// KiB of a frame.
+/// The size of a frame in KiB.
 const FRAME_KIB: u64 = 4;
 
-/// Makes the changes that are asked for.
+/// Makes the requested changes.
 ///
 /// # Errors
 /// If there is no such domain, or Xen has no quotas.
@@ -33,7 +33,7 @@ pub fn set(tmem: &mut Tmem, domain: u16, change: &Set) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Changes a domain's weight and whether its pages are compressed, where given.
+/// Changes a domain's weight and whether its pages are compressed, each if given.
 ///
 /// # Errors
 /// If there is no such domain.
@@ -55,11 +55,11 @@ pub fn set_sharing(
     tmem.set_client_info(domain, info)
 }
 
-/// A domain's settings, be it one that has not used tmem yet.
+/// A domain's settings, even if it has not used tmem yet.
 fn known(tmem: &mut Tmem, domain: u16) -> Result<ClientInfo, Refused> {
     match tmem.client_info(domain) {
         Err(Refused::NoClient) => {
-            // Being given a cap, even the one that it has anyway, makes it known to tmem.
+            // Setting a cap, even the one that it has anyway, makes the domain known to tmem.
             tmem.set_cap(domain, None)?;
             tmem.client_info(domain)
         }

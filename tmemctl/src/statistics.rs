@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What tmem says about itself, under names that speak.
+//! What tmem says about itself, with names for the figures.
 //!
 //! Xen's list is lines of `X=key:value,key:value…`. The first letter says what a line is about: `G` the whole store, `S` a
 //! shared pool, `C` a client, `P` a client's pool. Keys have two letters; `tmem-xen-shim/src/list.rs` has them all. The
@@ -13,14 +13,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// Figures that have no name here, by their key.
+/// Figures without a name here, by key.
 type Others = BTreeMap<String, Value>;
 
-/// All that one list says.
+/// Everything that one list says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Statistics {
-    /// MiB that could be given back; not in the list itself.
+    /// How many MiB could be given back; not part of the list itself.
     pub freeable_mib: u32,
     pub store: Store,
     /// By domain id.
@@ -28,7 +28,7 @@ pub struct Statistics {
     pub shared_pools: Vec<Pool>,
 }
 
-/// The whole store. What happened is counted since the host booted.
+/// The whole store. Events are counted since the host booted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -49,7 +49,7 @@ pub struct Store {
     pub persistent_frames: u64,
     #[serde(rename(deserialize = "Tt"))]
     pub operations: u64,
-    /// Puts that were refused, or that lost the page they were to replace.
+    /// Puts that were refused, or that lost the page they should have replaced.
     #[serde(rename(deserialize = "Te"))]
     pub failed_puts: u64,
     /// Copies from or to a guest.
@@ -59,7 +59,7 @@ pub struct Store {
     pub failed_metadata_allocations: u64,
     #[serde(rename(deserialize = "Pf"))]
     pub failed_data_allocations: u64,
-    /// In pools that still exist.
+    /// Only in pools that still exist.
     #[serde(rename(deserialize = "Ep"))]
     pub ephemeral_puts_stored: u64,
     #[serde(rename(deserialize = "Et"))]
@@ -79,7 +79,7 @@ pub struct Store {
 pub struct Client {
     #[serde(rename(deserialize = "CI"))]
     pub domain: u16,
-    /// From Xenstore, if it knows one.
+    /// From Xenstore, if it has one.
     #[serde(skip_deserializing)]
     pub name: Option<String>,
     #[serde(rename(deserialize = "ww"))]
@@ -121,7 +121,7 @@ pub struct Client {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Pool {
-    /// Whose it is; a shared pool has several users.
+    /// The domain whose pool it is; a shared pool has several users.
     #[serde(rename(deserialize = "CI"), skip_serializing)]
     domain: Option<u16>,
     /// The client's number for it.
@@ -141,7 +141,7 @@ pub struct Pool {
     pub puts_refused: u64,
     #[serde(rename(deserialize = "pr"))]
     pub pages_replaced: u64,
-    /// Pages lost to a put that was to replace them and failed.
+    /// Pages lost to a put that should have replaced them and failed.
     #[serde(rename(deserialize = "pd"))]
     pub pages_lost: u64,
     #[serde(rename(deserialize = "gt"))]
@@ -162,7 +162,7 @@ pub struct Pool {
     pub others: Others,
 }
 
-/// What pages a pool holds, and for whom.
+/// What kind of pages a pool holds, and whether it is shared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all(serialize = "lowercase"))]
@@ -177,7 +177,7 @@ pub enum PoolKind {
 }
 
 impl PoolKind {
-    /// As it is called in tables, JSON and metrics.
+    /// Its name in tables, JSON and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ephemeral => "ephemeral",
@@ -196,7 +196,7 @@ impl Client {
         self.ephemeral_frames + self.persistent_frames
     }
 
-    /// The sum of a figure over its pools.
+    /// The sum of a figure over the client's pools.
     pub fn sum(&self, figure: impl Fn(&Pool) -> u64) -> u64 {
         self.pools.iter().map(figure).sum()
     }
@@ -209,10 +209,10 @@ impl Pool {
 }
 
 impl Statistics {
-    /// Reads Xen's list. Lines about anything else are passed over.
+    /// Reads Xen's list. Lines of other kinds are skipped.
     ///
     /// # Errors
-    /// If a figure is not what its key stands for.
+    /// If a value does not fit its key.
     pub fn read(list: &str) -> Result<Self> {
         let mut statistics = Self::default();
         let mut pools = Vec::new();
@@ -260,7 +260,7 @@ fn figures<T: for<'de> Deserialize<'de>>(fields: &str) -> Result<T> {
         }
     }
     if uuid != [0; 2] {
-        // The words of a UUID are its bytes as they lie in memory.
+        // The words of a UUID are its bytes as they are in memory.
         let uuid = Uuid::from_u128_le(u128::from(uuid[1]) << 64 | u128::from(uuid[0]));
         figures.insert("uuid".to_owned(), uuid.to_string().into());
     }
@@ -342,8 +342,8 @@ Q=put:1\n";
         schema.to_value()
     }
 
-    /// The schema is a promise to programs, and `UPDATE_SCHEMA=1 cargo test -p tmemctl` makes another: names may come, but
-    /// none may go or change.
+    /// The schema is a promise to programs: names may be added, but none may go or change. `UPDATE_SCHEMA=1 cargo test
+    /// -p tmemctl` writes a new one.
     #[test]
     fn the_schema_that_is_installed_is_that_of_the_structures() {
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(SCHEMA);
@@ -358,7 +358,7 @@ Q=put:1\n";
     fn the_schema_names_exactly_what_is_printed() {
         let schema = schema();
         let mut statistics = statistics();
-        // They have no place in a schema, as they have no names.
+        // Figures without names have no place in a schema.
         statistics.store.others.clear();
         let printed = serde_json::to_value(statistics).unwrap();
         let properties = |name: &str| &schema["$defs"][name]["properties"];
@@ -381,7 +381,7 @@ Q=put:1\n";
         }
     }
 
-    /// The keys of a kind of line, in the table at the top of the file that writes them.
+    /// The keys of a kind of line, from the table at the top of the file that writes them.
     fn written_keys(kind: &str) -> Vec<&'static str> {
         let row = include_str!("../../tmem-xen-shim/src/list.rs")
             .lines()
@@ -394,7 +394,7 @@ Q=put:1\n";
             .collect()
     }
 
-    /// Each key given another value, so that each field can be told from its default.
+    /// Gives each key a different value, so that each field can be told from its default.
     fn named<T: Serialize + for<'de> Deserialize<'de>>(keys: &[&str]) -> Map<String, Value> {
         let line: Vec<_> = (1..)
             .zip(keys)

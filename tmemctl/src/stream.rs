@@ -9,8 +9,8 @@
 //!                                         +--------+-------------+
 //! ```
 //!
-//! Pages may come in any order, and more than once: the last one counts. `GONE` revokes an earlier page. All numbers are
-//! little-endian; the structures are those of Xen's control interface.
+//! Pages may come in any order, and more than once: the last one counts. `GONE` cancels an earlier page. All numbers
+//! are little-endian; the structures are those of Xen's control interface.
 
 use std::io::{self, Read, Write};
 
@@ -42,11 +42,11 @@ struct Header {
     cap: U64,
 }
 
-/// What a client is, besides its pages.
+/// A client's state, without its pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     pub info: ClientInfo,
-    /// Most frames for its persistent pages.
+    /// The most frames that its persistent pages may take.
     pub cap: Option<u64>,
     pub pools: Vec<PoolInfo>,
 }
@@ -54,9 +54,9 @@ pub struct State {
 /// What happened to a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It is there, with these contents.
+    /// It is stored, with these contents.
     Page(PageHandle, Box<Page>),
-    /// It is no longer there.
+    /// It is no longer stored.
     Gone(PageHandle),
 }
 
@@ -81,13 +81,13 @@ impl<W: Write> Writer<W> {
         Ok(Self { to, events: 0 })
     }
 
-    /// A page that is there.
+    /// Writes a page that is stored.
     pub fn page(&mut self, handle: &PageHandle, page: &Page) -> io::Result<()> {
         self.event(PAGE, handle)?;
         self.to.write_all(page)
     }
 
-    /// A page that is there no longer.
+    /// Writes that a page is no longer stored.
     pub fn gone(&mut self, handle: &PageHandle) -> io::Result<()> {
         self.event(GONE, handle)
     }
@@ -139,7 +139,7 @@ impl<R: Read> Reader<R> {
         Ok((Self { from, events: 0 }, state))
     }
 
-    /// What comes next; `None` at the end.
+    /// The next event; `None` at the end.
     ///
     /// # Errors
     /// If the file is incomplete or damaged.

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Xen's system control hypercall, on whichever release of Xen is running.
+//! Xen's system control hypercall, on any release of Xen.
 //!
 //! ```text
 //!  0     4                   8                                    136
 //! │ cmd │ interface version │ union: for tmem, SysctlOp (56 bytes) │
 //! ```
 //!
-//! Xen changes the interface version whenever the layout of any of its own commands changes, and returns `-EACCES` to a
+//! Xen changes the interface version whenever the layout of one of its own commands changes, and returns `-EACCES` to a
 //! caller that names another version. The three fields above have not moved in any release, and the command for tmem is
-//! this project's own. So one program serves them all: it tries versions until Xen stops refusing.
+//! this project's own. So one program serves all releases: it tries versions until Xen stops refusing.
 
 use std::io::{self, ErrorKind};
 use std::ops::RangeInclusive;
@@ -24,20 +24,20 @@ use crate::privcmd::{Buffer, Privcmd};
 /// `__HYPERVISOR_sysctl`.
 const HYPERCALL: u64 = 35;
 
-/// Bytes of `struct xen_sysctl`: two words and a union padded to 128 bytes.
+/// Size of `struct xen_sysctl`: two words, and a union padded to 128 bytes.
 const SYSCTL_BYTES: usize = UNION_OFFSET + 128;
 
-/// Interface versions of the releases that can have tmem: 0x15 from Xen 4.17 to 4.20, 0x16 from 4.21 on, and room for
+/// Interface versions of the releases that can have tmem: 0x15 from Xen 4.17 to 4.20, 0x16 from 4.21 on, and some for
 /// releases to come.
 const SUPPORTED: RangeInclusive<u32> = 0x15..=0x1f;
 
-/// Versions to look through to tell the administrator what Xen speaks, should it be none of the supported ones.
+/// Versions to try if none of the supported ones works, to tell the administrator which one Xen uses.
 const CONCEIVABLE: RangeInclusive<u32> = 1..=0xff;
 
-/// A command that no Xen has, for asking about nothing but the version.
+/// A command that no Xen has, to ask about the version only.
 const NO_COMMAND: u32 = 0;
 
-/// Why tmem cannot be asked anything.
+/// Why tmem can't be reached.
 #[derive(Debug, Error)]
 pub enum Unavailable {
     #[error(
@@ -68,7 +68,7 @@ pub enum Unavailable {
     Other(io::Error),
 }
 
-/// The hypercall, with the interface version that Xen speaks.
+/// The hypercall, with the interface version that Xen uses.
 pub struct Sysctl {
     privcmd: Privcmd,
     request: Buffer,
@@ -79,7 +79,7 @@ impl Sysctl {
     /// Finds out how to ask this Xen about tmem.
     ///
     /// # Errors
-    /// Why it cannot be asked, and what to do about it.
+    /// Why it can't be asked, and what to do about it.
     pub fn open() -> Result<Self, Unavailable> {
         let privcmd = Privcmd::open().map_err(|error| match error.kind() {
             ErrorKind::NotFound if runs_under_xen() => Unavailable::NoDriver,
@@ -92,7 +92,7 @@ impl Sysctl {
             privcmd,
             version: 0,
         };
-        // tmem always answers this one, and nothing changes by it.
+        // tmem always answers this one, and it changes nothing.
         let harmless = SysctlOp {
             cmd: SysctlCommand::Freeable.number().into(),
             cli_id: ALL_CLIENTS.into(),
@@ -102,7 +102,7 @@ impl Sysctl {
         Ok(sysctl)
     }
 
-    /// Memory for commands to read and write.
+    /// Makes a buffer for commands to read and write.
     ///
     /// # Errors
     /// If there is none left.
@@ -110,7 +110,7 @@ impl Sysctl {
         self.privcmd.buffer(bytes)
     }
 
-    /// Asks tmem; `buffer` is what the command reads or writes, if it does either. Returns what Xen returned.
+    /// Asks tmem; `buffer` is what the command reads or writes, if anything. Returns what Xen returned.
     ///
     /// # Errors
     /// Xen's, by its number.
@@ -122,8 +122,8 @@ impl Sysctl {
         self.raw(SYSCTL, self.version, &op)
     }
 
-    /// Asks Xen another of its commands; `operation` is its part of the union, and what it becomes. `buffer` is what that
-    /// names, if it names one.
+    /// Sends Xen another of its commands; `operation` is the command's part of the union, before and after the call.
+    /// `buffer` is the buffer that this names, if any.
     ///
     /// # Errors
     /// Xen's, by its number.
@@ -139,7 +139,7 @@ impl Sysctl {
         Ok(())
     }
 
-    /// The way to other hypercalls.
+    /// Gives access to other hypercalls.
     pub fn privcmd(&self) -> &Privcmd {
         &self.privcmd
     }
@@ -157,8 +157,8 @@ impl Sysctl {
         request[4..8].copy_from_slice(&version.to_le_bytes());
         request[UNION_OFFSET..][..bytes.len()].copy_from_slice(bytes);
         let arguments = [self.request.address(), 0, 0, 0, 0];
-        // SAFETY: `request` is borrowed for the call, and so is the buffer that the operation names, if it names one: see
-        // `ask` and `ask_other`.
+        // SAFETY: `request` is borrowed for the call, and so is the buffer that the operation names, if any: see `ask`
+        // and `ask_other`.
         unsafe { self.privcmd.hypercall(HYPERCALL, arguments) }
     }
 }
@@ -177,8 +177,8 @@ fn version_of(mut ask: impl FnMut(u32, u32) -> io::Result<u32>) -> Result<u32, U
             },
         });
     }
-    // Either Xen speaks no such version, or its security policy, which uses the same error, forbids the command. A
-    // command that does not exist is refused with that error for its version only.
+    // Either Xen does not use any of these versions, or its security policy, which returns the same error, forbids the
+    // command. A command that does not exist gets that error only because of the version.
     let is_spoken = |version: &u32| !matches!(ask(NO_COMMAND, *version), Err(error) if error.raw_os_error() == Some(errno::ACCESS));
     Err(match { CONCEIVABLE }.find(is_spoken) {
         Some(version) if SUPPORTED.contains(&version) => Unavailable::Forbidden,
@@ -196,7 +196,7 @@ fn runs_under_xen() -> bool {
 mod tests {
     use super::*;
 
-    /// A Xen of that interface version; `answer` is its answer to tmem's command.
+    /// A Xen with that interface version; `answer` is its answer to tmem's command.
     fn xen(its: u32, answer: Result<u32, i32>) -> impl FnMut(u32, u32) -> io::Result<u32> {
         move |command, version| {
             let result = match command {

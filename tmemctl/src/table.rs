@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Tables of figures, and figures in the units that people read.
+//! Tables of figures, and figures in units for people.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Table};
@@ -37,7 +37,7 @@ pub fn mib(pages: u64) -> String {
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
-/// A part of a whole; a dash if there is no whole.
+/// A part of a whole in per cent; a dash if the whole is zero.
 pub fn percent(part: u64, whole: u64) -> String {
     match (part * 100 + whole / 2).checked_div(whole) {
         Some(percent) => format!("{percent} %"),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tmemctl top`: what happens, and how fast, as plain text. On a terminal it is [`crate::dashboard`].
+//! `tmemctl top` as plain text: what is happening, and how fast. On a terminal it is [`crate::dashboard`].
 
 use std::cmp::Reverse;
 
@@ -23,12 +23,12 @@ pub struct Activity<'a> {
     pub gets: u64,
     pub hits: u64,
     pub flushes: u64,
-    /// Pages that it lost to others' needs, or its own.
+    /// Pages of its own that were evicted.
     pub evicted: u64,
 }
 
 impl Interval<'_> {
-    /// What each client did, the busiest first.
+    /// What each client did, busiest first.
     pub fn activities(&self) -> Vec<Activity<'_>> {
         let mut activities: Vec<_> = (self.now.clients.iter())
             .map(|client| self.activity(client))
@@ -38,7 +38,7 @@ impl Interval<'_> {
     }
 
     fn activity<'a>(&self, client: &'a Client) -> Activity<'a> {
-        // A domain that came in between began at nothing.
+        // A domain that is new in this interval started from zero.
         let then = self.before.client(client.domain);
         let since = |figure: fn(&Pool) -> u64| {
             let before = then.map_or(0, |then| then.sum(figure));
@@ -54,13 +54,13 @@ impl Interval<'_> {
         }
     }
 
-    /// Pages evicted from anybody.
+    /// Pages evicted from all clients.
     pub fn evicted(&self) -> u64 {
         let evicted = |statistics: &Statistics| statistics.store.evicted_pages;
         evicted(self.now).saturating_sub(evicted(self.before))
     }
 
-    /// How many events a second that is.
+    /// The number of events per second.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_sign_loss,
@@ -70,7 +70,7 @@ impl Interval<'_> {
         (events as f64 / self.seconds).round() as u64
     }
 
-    /// As a table.
+    /// The interval as a table.
     pub fn text(&self) -> String {
         let mut table = Columns::new(&[
             ("ID", Right),

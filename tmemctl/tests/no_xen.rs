@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the program says on a machine without Xen. The hosts that `cargo xtask test` boots show the rest.
+//! What the program says on a machine without Xen. The hosts that `cargo xtask test` boots test the rest.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files and folders as the steps need them.
+//! Operations on files and folders that several steps need.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-/// An empty folder.
+/// Makes an empty folder.
 ///
 /// # Errors
 /// If it can't be made, or what is there can't be removed.
@@ -17,10 +17,10 @@ pub fn clear(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))
 }
 
-/// Copies a file unless it is there already, so that make does not take it for new.
+/// Copies a file unless the copy is the same already, so that make does not take it for new.
 ///
 /// # Errors
-/// If one can't be read or the other not written.
+/// If the one can't be read or the other can't be written.
 pub fn copy_changed(from: &Path, to: &Path) -> Result<()> {
     let bytes = fs::read(from).with_context(|| format!("can't read {}", from.display()))?;
     if fs::read(to).is_ok_and(|present| present == bytes) {

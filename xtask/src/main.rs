@@ -38,7 +38,7 @@ enum Task {
     Run(Choice),
     /// Run every check and test, those in QEMU included, on every release of Xen whose source can be had
     Test(Choice),
-    /// Run what takes hours: the engine against its model, races and fuzzing, each for longer
+    /// Run what takes hours: more machines, and the engine against its model, races and fuzzing, each for longer
     Long(Choice),
     /// Boot one of the machines that `test` boots, and count what its guests say
     Boot {
@@ -57,11 +57,11 @@ enum Task {
     Bench(bench::Options),
     /// Build the library, Xen, the test guest and the dom0 that starts it
     Build(Choice),
-    /// Build the library and hold it against Xen's rules by disassembling it
+    /// Build the library, and check by disassembling it that it keeps Xen's rules
     Check,
     /// Check that files import only from lower layers, and never in a circle
     Layers,
-    /// Drive the engine and its model by random operations
+    /// Drive the engine and its model with random operations
     Soak {
         /// How many operations
         #[arg(long, default_value_t = 20_000_000)]
@@ -69,11 +69,11 @@ enum Task {
         /// Which ones; a run with the same seed does the same
         #[arg(long)]
         seed: Option<u64>,
-        /// How many processes; without it, one for each core
+        /// How many processes; by default, one for each core
         #[arg(long)]
         processes: Option<u64>,
     },
-    /// Let threads race in the engine, in many orders of their steps
+    /// Make threads race in the engine, in many orders of their steps
     Races {
         /// In how many orders each race is tried
         #[arg(long, default_value_t = 20_000)]
@@ -88,9 +88,9 @@ enum Task {
         #[arg(long, default_value_t = 30)]
         seconds: u64,
     },
-    /// Build the modules for Linux guests, and try them on stock kernels
+    /// Build the modules for Linux guests, and test them on stock kernels
     Linux(linux::Options),
-    /// Try disks under dm-tmem on stock kernels, or the driver's mutants
+    /// Test disks under dm-tmem on stock kernels, or the driver's mutants
     LinuxDisks(linux::DiskOptions),
     /// Install the Debian packages that the other tasks need
     Setup,

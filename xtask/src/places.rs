@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where things lie.
+//! Where things are.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +10,17 @@ pub fn root() -> &'static Path {
         .expect("xtask lies in the workspace")
 }
 
-/// Everything that is made lies under this, and git ignores it.
+/// A path in the folder for everything that is built, which git ignores.
 pub fn build(below: &str) -> PathBuf {
     root().join("build").join(below)
 }
 
-/// The output of the step called `name`.
+/// The log of the step called `name`.
 pub fn log(name: &str) -> PathBuf {
     build("logs").join(format!("{name}.log"))
 }
 
-/// `path` as a person in the workspace's root would type it.
+/// `path` relative to the workspace's root, for messages.
 pub fn short(path: &Path) -> std::path::Display<'_> {
     path.strip_prefix(root()).unwrap_or(path).display()
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What was made from what, so that a second run makes nothing twice.
+//! What was made from which inputs, so that a second run does not make it again.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -45,7 +45,7 @@ impl Inputs {
     }
 }
 
-/// Says whether a step was done on the inputs that it has now.
+/// Tells whether a step has been done on its present inputs.
 pub struct Stamp {
     file: PathBuf,
     digest: String,
@@ -67,7 +67,7 @@ impl Stamp {
     }
 }
 
-/// All files of a folder and below, in a stable order; a file is itself.
+/// All files in a folder and below, in a stable order; for a file, that file.
 fn files_below(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);

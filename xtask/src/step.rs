@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One thing to do, with its progress on the screen and its output in a log.
+//! Steps, with their progress on the screen and their output in a log.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -13,10 +13,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::places;
 
-/// The lines of all steps under way.
+/// The lines of all steps in progress.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// A step under way: a line that moves while it works and stays when it is done.
+/// A step in progress: a line that moves while it works and stays when it is done.
 pub struct Step {
     bar: ProgressBar,
     what: String,
@@ -59,12 +59,12 @@ impl Drop for Step {
     }
 }
 
-/// Says that a step has nothing to do.
+/// Prints that a step has nothing to do.
 pub fn reuse(what: &str) {
     note(&format!("{what}: as before"));
 }
 
-/// Says something about the step that just ended.
+/// Prints a note on the step that has just ended.
 pub fn note(text: &str) {
     say(&format!("           {text}"));
 }
@@ -74,7 +74,7 @@ fn say(line: &str) {
     BARS.suspend(|| println!("{line}"));
 }
 
-/// Says that a part of several begins.
+/// Announces one of several stages.
 pub fn stage(number: u32, of: u32, what: &str) {
     say(&format!("\n{number} of {of}: {what}"));
 }
@@ -100,7 +100,7 @@ pub fn run(what: &str, name: &str, command: &mut Command, advice: &str) -> Resul
     Ok(log)
 }
 
-/// Runs a command to its end with its output in `log`, and shows each line; whether it succeeded.
+/// Runs a command to its end with its output in `log`, and passes each line to `show`; returns whether it succeeded.
 fn watch(command: &mut Command, log: &Path, mut show: impl FnMut(String)) -> Result<bool> {
     fs::create_dir_all(log.parent().context("a log lies in a folder")?)?;
     let mut file =
@@ -114,7 +114,7 @@ fn watch(command: &mut Command, log: &Path, mut show: impl FnMut(String)) -> Res
     let mut child = command
         .spawn()
         .with_context(|| format!("can't run {}", command.get_program().display()))?;
-    // The command holds the pipe's other end, and the loop below ends with the last of them.
+    // `command` holds the other end of the pipe; the loop below ends when the last one is closed.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     for line in BufReader::new(reader).split(b'\n') {
         let line = line?;
@@ -137,7 +137,7 @@ pub fn last_lines(file: &Path, count: usize) -> String {
         .join("\n")
 }
 
-/// The output of a command that is quick and says little.
+/// Runs a command that is quick and prints little; returns its output.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A client: whom pools belong to, what the administrator set for it, and where its pages are.
+//! A client: the owner of pools, with its settings and the stores that its pages are in.
 //!
 //! ```text
 //! Body (one frame): │ holders │ id, account │ settings │ slot × 16 │ store × 18 │ lock │ Control │
@@ -25,12 +25,12 @@ use crate::shard::walk::Cursor;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Lock, rank};
 
-/// The weight of a client for which the administrator set none.
+/// The weight of a client that the administrator gave none.
 const DEFAULT_WEIGHT: u32 = 0;
 
-/// What only one CPU at a time may change.
+/// What only one CPU at a time may use.
 pub(crate) struct Control {
-    /// How far the removal of a dying pool has come: the shard, and where in it.
+    /// How far the removal of each dying pool has come: the shard, and where in it.
     pub(crate) removals: [(u32, Cursor); POOLS_PER_CLIENT],
     pub(crate) uuids: [Uuid; POOLS_PER_CLIENT],
     pub(crate) saving: Option<Saving>,
@@ -43,18 +43,18 @@ pub(crate) struct Body<H: Host, P: Policy> {
     pub(crate) id: ClientId,
     pub(crate) account: H::Account,
     pub(crate) vcpus: u32,
-    /// No pool is made any more.
+    /// The client is being destroyed: no more pools are made.
     pub(crate) dead: AtomicBool,
-    /// By the administrator.
+    /// Frozen by the administrator.
     pub(crate) frozen: AtomicBool,
-    /// Its persistent pages must not change, and no new page of any kind comes.
+    /// Being saved: its persistent pages must not change, and no new page of any kind is stored.
     pub(crate) saving: AtomicBool,
     pub(crate) compress: AtomicBool,
     pub(crate) weight: AtomicU32,
-    /// Frames that its persistent pages may take at most; `u64::MAX`: as many as the host allows.
+    /// The most frames that its persistent pages may take; `u64::MAX`: as many as the host allows.
     pub(crate) cap: AtomicU64,
     slots: [AtomicU64; POOLS_PER_CLIENT],
-    /// Each holds a count of its store until the client goes, or is null.
+    /// Null, or a holder of its store for as long as the client exists.
     stores: [AtomicPtr<Store<H, P>>; STORES],
     pub(crate) control: Lock<Control, { rank::CONTROL }>,
 }
@@ -93,7 +93,7 @@ impl<H: Host, P: Policy> Body<H, P> {
         Slot(self.slots[id.index()].load(Ordering::Acquire))
     }
 
-    /// Lets a pool number stand for something else. The control lock is held.
+    /// Changes what a pool number stands for. The control lock is held.
     pub(crate) fn set_slot(&self, id: PoolId, state: State, store: usize) {
         let slot = self.slot(id).with(state, store);
         self.slots[id.index()].store(slot.0, Ordering::Release);
@@ -101,19 +101,19 @@ impl<H: Host, P: Policy> Body<H, P> {
 
     pub(crate) fn store(&self, number: usize) -> Option<&Store<H, P>> {
         let store = self.stores.get(number)?.load(Ordering::Acquire);
-        // SAFETY: a pointer once set stands for a count that is let go only when `self` is taken apart.
+        // SAFETY: once set, the pointer is a holder of the store, let go of only when `self` is destroyed.
         NonNull::new(store).map(|store| unsafe { store.as_ref() })
     }
 
-    /// Lets the client hold a store. The control lock is held, and the place was empty.
+    /// Makes the client hold a store. The control lock is held, and the place is empty.
     pub(crate) fn set_store(&self, number: usize, store: Counted<Store<H, P>>) {
         if let Some(place) = self.stores.get(number) {
             place.store(store.into_raw().as_ptr(), Ordering::Release);
         }
     }
 
-    /// Lets the client hold the store that the registry knows by that number, if it does not yet; says which of the
-    /// client's stores it is. The control lock is held.
+    /// Makes the client hold the registry's shared store of that number, if it does not yet; returns the client's
+    /// number for it. The control lock is held.
     pub(crate) fn hold_shared(&self, number: usize, store: &Counted<Store<H, P>>) -> usize {
         let place = SHARED + number;
         if self.store(place).is_none() {
@@ -122,7 +122,7 @@ impl<H: Host, P: Policy> Body<H, P> {
         place
     }
 
-    /// A live pool and the store its pages are in.
+    /// A live pool's slot, and the store that its pages are in.
     #[inline]
     pub(crate) fn pool(&self, id: PoolId) -> Result<(Slot, &Store<H, P>), Error> {
         let slot = self.slot(id);
@@ -134,18 +134,18 @@ impl<H: Host, P: Policy> Body<H, P> {
             .ok_or(Error::NoPool)
     }
 
-    /// A store of a shared pool that it uses or used, by the registry's number.
+    /// The store of a shared pool that the client uses or has used, by the registry's number.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn shared_store(&self, number: usize) -> Option<&Store<H, P>> {
         self.store(SHARED + number)
     }
 
-    /// All its stores, with its numbers for them.
+    /// All of the client's stores, with its numbers for them.
     pub(crate) fn all_stores(&self) -> impl Iterator<Item = (usize, &Store<H, P>)> {
         (0..STORES).filter_map(|number| Some((number, self.store(number)?)))
     }
 
-    /// Whether it stores no new pages.
+    /// Whether the client stores no new pages at present.
     pub(crate) fn is_frozen(&self) -> bool {
         self.frozen.load(Ordering::Relaxed) || self.saving.load(Ordering::Relaxed)
     }
@@ -154,19 +154,19 @@ impl<H: Host, P: Policy> Body<H, P> {
         self.weight.load(Ordering::Relaxed)
     }
 
-    /// Whether it is destroyed, with all its pools.
+    /// Whether the client and all its pools are destroyed.
     pub(crate) fn is_over(&self) -> bool {
         self.dead.load(Ordering::Relaxed)
             && PoolId::all().all(|id| self.slot(id).state() == State::Free)
     }
 
-    /// Gives the client's frame back, and those of stores that nobody else holds.
+    /// Gives back the client's frame, and the frames of stores that nobody else holds.
     pub(crate) fn destroy(mut body: Owned<Self>, host: &H, frames: &mut Frames<H>) {
         for place in &mut body.stores {
             if let Some(store) =
                 NonNull::new(core::mem::replace(place.get_mut(), core::ptr::null_mut()))
             {
-                // SAFETY: the pointer stood for a count, and stands no more.
+                // SAFETY: the pointer was a holder, and has just been taken out.
                 let store = unsafe { Counted::from_raw(store) };
                 if let Some(store) = store.release() {
                     Store::destroy(store, host);
@@ -177,7 +177,7 @@ impl<H: Host, P: Policy> Body<H, P> {
     }
 }
 
-/// A reference to a client. The client's state stays while there is one, though its pools may be gone.
+/// A reference to a client. The client's state exists for as long as a reference does, though its pools may be gone.
 pub struct Client<H: Host, P: Policy = Ages>(ManuallyDrop<Counted<Body<H, P>>>);
 
 impl<H: Host, P: Policy> Client<H, P> {
@@ -189,7 +189,7 @@ impl<H: Host, P: Policy> Client<H, P> {
         &self.0
     }
 
-    /// Whether only the registry refers to the client as well.
+    /// Whether this is the only reference besides the registry's.
     pub(crate) fn is_last(&self) -> bool {
         self.0.count() == 2
     }
@@ -200,7 +200,7 @@ impl<H: Host, P: Policy> Client<H, P> {
         self.body().id
     }
 
-    /// Turns the reference into a pointer, to keep behind a C pointer.
+    /// Turns the reference into a pointer, for C code to keep.
     #[must_use]
     pub fn into_raw(mut self) -> *const () {
         // SAFETY: `self` is forgotten right after.
@@ -209,7 +209,7 @@ impl<H: Host, P: Policy> Client<H, P> {
         body.into_raw().as_ptr().cast_const().cast()
     }
 
-    /// Takes the reference out of a pointer again.
+    /// Turns a pointer back into the reference.
     ///
     /// # Safety
     /// `raw` came from `into_raw`, once for each `into_raw`.
@@ -238,7 +238,7 @@ impl<H: Host, P: Policy> Clone for Client<H, P> {
 
 impl<H: Host, P: Policy> Drop for Client<H, P> {
     fn drop(&mut self) {
-        // SAFETY: `self` is going away. The registry holds the client too, and gives the frame back.
+        // SAFETY: `self` is going away. The registry also holds the client, and will give the frame back.
         unsafe { ManuallyDrop::take(&mut self.0) }.forget();
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A store that is held, so that it stays without the registry's lock: nobody else waits while its shards are waited for.
+//! A hold on a store: it keeps the store alive while the registry is unlocked, so that nobody has to wait for the
+//! registry while somebody waits for a shard.
 
 use crate::clients::client::Client;
 use crate::clients::slot::SHARED;
@@ -8,11 +9,11 @@ use crate::host::Host;
 use crate::memory::counted::Counted;
 use crate::shard::store::Store;
 
-/// A store, and what keeps it. To be let go of by `Registry::let_go`.
+/// A store, and what keeps it alive. To be given to `Registry::let_go`.
 pub(crate) enum Held<H: Host, P: Policy> {
-    /// A client's own, kept by the client: whoever ends that waits for us, account and all.
+    /// A client's own, kept by the client. The client can't be retired, nor its account go, before this is let go of.
     Private(Client<H, P>, usize),
-    /// A shared pool's, by the registry's number; nobody's account depends on it.
+    /// A shared pool's, by the registry's number. It is charged to no account.
     Shared(usize, Counted<Store<H, P>>),
 }
 
@@ -25,7 +26,7 @@ impl<H: Host, P: Policy> Held<H, P> {
     }
 }
 
-/// The registry's number for a shared pool's store, of what all clients number it by; `None` for a private one.
+/// Turns the number that clients have for a store into the registry's number for it; `None` if it is a private one.
 pub(crate) fn shared_number(store: usize) -> Option<usize> {
     store.checked_sub(SHARED)
 }

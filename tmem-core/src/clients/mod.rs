@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who stores pages: clients, their pools and saves, and the list of them all.
+//! Who stores pages: clients with their pools and saves, shared pools, and the list of them all.
 //!
 //! ```text
 //! Registry ─┬─ client (one frame): weight, cap, frozen …; 16 pool slots, one word each

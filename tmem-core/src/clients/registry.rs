@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who is there: clients and shared pools; and whose pages go when memory is short.
+//! All clients and shared pools, and which of them gives pages up when memory is short.
 
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod check;
@@ -21,24 +21,24 @@ use crate::stats::{EngineStats, PoolStats};
 use crate::sync::Patience;
 use crate::sync::atomic::Ordering;
 
-/// Clients whose stores are looked at anew before one is chosen to give.
+/// How many clients' stores are looked at again before one is chosen to give.
 const LOOKS: u32 = 16;
 
 struct Member<H: Host, P: Policy>(Option<Counted<Body<H, P>>>);
-// SAFETY: `None` of a pointer that is never null is all zeroes.
+// SAFETY: all zeroes is `None`, as the pointer inside is never null.
 unsafe impl<H: Host, P: Policy> InFrame for Member<H, P> {}
 
-/// A client, its number for a store that it answers for, and that store.
+/// A client, its number for a store that counts as its memory, and that store.
 type Giver<'a, H, P> = (&'a Body<H, P>, usize, &'a Store<H, P>);
 
 pub(crate) struct Registry<H: Host, P: Policy> {
     frames: Frames<H>,
     members: Table<Member<H, P>>,
     count: u32,
-    /// Whose stores were looked at last.
+    /// The client whose stores were looked at last.
     turn: u32,
     shared: [SharedStore<H, P>; SHARED_POOLS],
-    /// What happened to ephemeral and to persistent pools that are gone.
+    /// Counts of ephemeral and of persistent pools that are gone.
     past: [PoolStats; 2],
 }
 
@@ -92,7 +92,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
         Ok(client)
     }
 
-    /// Gives back the frames of clients that are destroyed and that nobody refers to.
+    /// Gives back the frames of destroyed clients that nobody else refers to.
     pub(crate) fn remove_dead(&mut self, host: &H) {
         let mut number = 0;
         while number < self.count {
@@ -125,8 +125,8 @@ impl<H: Host, P: Policy> Registry<H, P> {
 
     // ---- shared pools ----
 
-    /// Makes the client a user of a shared pool, which is made if there is none of that name; says which of the client's
-    /// stores it is. The client's control lock is held.
+    /// Makes the client a user of the shared pool with that name, which is made if need be; returns the client's number
+    /// for its store. The client's control lock is held.
     pub(crate) fn join(
         &mut self,
         host: &H,
@@ -151,8 +151,8 @@ impl<H: Host, P: Policy> Registry<H, P> {
         Ok(body.hold_shared(number, store))
     }
 
-    /// Holds a store by its client, even one that is being destroyed, and the client's number for it; any client's does for
-    /// a shared pool's.
+    /// Holds the store to which that client, which may be dying, gives that number. For a shared pool's store, any
+    /// client will do.
     pub(crate) fn hold(&self, client: ClientId, number: usize) -> Option<Held<H, P>> {
         if let Some(shared) = shared_number(number) {
             let store = self.shared.get(shared)?.store.as_ref()?;
@@ -185,12 +185,13 @@ impl<H: Host, P: Policy> Registry<H, P> {
         self.shared.get(slot.shared()?)?.pool.as_ref()
     }
 
-    /// Whether nobody but one client, with one id, uses a pool: so it is with private ones.
+    /// Whether a pool is used by one client only, under one id. A private one always is.
     pub(crate) fn is_last_user(&self, slot: Slot) -> bool {
         self.pool_of(slot).is_none_or(SharedPool::has_one_user)
     }
 
-    /// Takes one of a client's ids for a shared pool away; the last one's closes the pool. Nothing for a private one.
+    /// Removes one of a client's ids for a shared pool; removing the last one closes the pool. Does nothing for a
+    /// private one.
     pub(crate) fn leave(&mut self, host: &H, slot: Slot, client: ClientId) {
         let Some(place) = slot.shared().and_then(|number| self.shared.get_mut(number)) else {
             return;
@@ -208,12 +209,12 @@ impl<H: Host, P: Policy> Registry<H, P> {
         }
     }
 
-    /// Keeps what happened to a pool that goes.
+    /// Keeps the counts of a pool that is going.
     pub(crate) fn remember(&mut self, persistent: bool, stats: &PoolStats) {
         self.past[usize::from(persistent)].merge(stats);
     }
 
-    /// Sums over shared pools, what happened to pools that are gone, and frames of ephemeral pages.
+    /// Sums over shared pools and pools that are gone, and the frames of ephemeral pages.
     pub(crate) fn stats(&self) -> EngineStats {
         let mut stats = EngineStats::default();
         [stats.ephemeral.past, stats.persistent.past] = self.past;
@@ -238,8 +239,8 @@ impl<H: Host, P: Policy> Registry<H, P> {
         stores.map(|(_, store)| store.frames()).sum()
     }
 
-    /// Stores of ephemeral pages that a client answers for, by its numbers for them: its own, and those of shared pools that
-    /// it joined first.
+    /// The stores of ephemeral pages that count as a client's memory, with its numbers for them: its own, and those of
+    /// shared pools whose first user it is.
     fn stores<'a>(
         &'a self,
         body: &'a Body<H, P>,
@@ -253,10 +254,11 @@ impl<H: Host, P: Policy> Registry<H, P> {
         own.into_iter().chain(joined)
     }
 
-    /// The store that should give a page next, if there is one: of the client furthest above its share by weight, else that
-    /// with the most urgent page.
+    /// The store that should give a page next, if any: one of the client furthest above its share by weight, or else
+    /// the one with the most urgent page.
     ///
-    /// What stores have is looked at by turns, [`LOOKS`] clients' each time: it is known as it was at most one round ago.
+    /// Each call looks again at the stores of the next [`LOOKS`] clients, so what is known of a store is at most one
+    /// round old.
     pub(crate) fn giver(&mut self, now: u32) -> Option<Held<H, P>> {
         for _ in 0..LOOKS.min(self.count) {
             self.turn = if self.turn + 1 < self.count {
@@ -271,7 +273,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
         for _ in 0..LOOKS {
             let (body, number, store) = self.seen_giver(now)?;
             store.look(now);
-            // It may have given all that it had since it was looked at.
+            // It may have given away all that it had since it was last looked at.
             if store.seen().urgency::<P>(now).is_some() {
                 return self.hold(body.id, number);
             }
@@ -279,7 +281,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
         None
     }
 
-    /// The giver by what was seen of the stores last.
+    /// The giver according to what was last seen of the stores.
     fn seen_giver(&self, now: u32) -> Option<Giver<'_, H, P>> {
         let claims = || {
             self.bodies().map(|body| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Shared pools: which there are, who uses them, and the store of each.
+//! Shared pools: which exist, who uses them, and the store of each.
 //!
 //! ```text
 //! SharedStore × 16: │ store, for as long as anybody holds it │ pool, while there is one: uuid, users │
@@ -15,32 +15,32 @@ use crate::memory::supply::Shortage;
 use crate::names::{ClientId, PoolId, Uuid};
 use crate::shard::store::Store;
 
-/// Users of one shared pool at most.
+/// The most users that one shared pool may have.
 const USERS: usize = 32;
 
-/// CPUs that a shared pool's store is made for.
+/// How many CPUs a shared pool's store is made for.
 const SHARED_CPUS: u32 = 2;
 
 pub(super) struct SharedPool {
     pub(super) uuid: Uuid,
-    /// In the order in which they joined. The first answers for the pool's memory.
+    /// In the order in which they joined. The pool's memory counts as the first one's.
     pub(super) users: Vec<User, USERS>,
 }
 
 /// A client that uses a shared pool.
 pub(super) struct User {
     pub(super) client: ClientId,
-    /// Ids that it has for the pool.
+    /// How many ids it has for the pool.
     pub(super) ids: u32,
 }
 
 /// Room for a shared pool.
 ///
-/// A client reads its pools without a lock, so it holds a store for good once it has used it: the store outlives its
-/// pools, and serves the next. As all clients number stores alike, and there are no more stores than shared pools may be,
-/// none ever lacks a place for one.
+/// A client reads its pools without a lock, so once it has used a store it holds it for good: the store outlives its
+/// pool, and serves the next one. All clients number these stores alike, and there are never more of them than a client
+/// has places for.
 pub(super) struct SharedStore<H: Host, P: Policy> {
-    /// There if a pool is, or if a client still holds it.
+    /// Present while there is a pool, or a client still holds it.
     pub(super) store: Option<Counted<Store<H, P>>>,
     pub(super) pool: Option<SharedPool>,
 }
@@ -51,7 +51,7 @@ impl<H: Host, P: Policy> SharedStore<H, P> {
         pool: None,
     };
 
-    /// Makes a pool here, unless it is there.
+    /// Makes a pool here, unless there is one.
     pub(super) fn open(&mut self, host: &H, uuid: Uuid, home: Home) -> Result<&mut Self, Shortage> {
         if self.pool.is_some() {
             return Ok(self);
@@ -70,7 +70,7 @@ impl<H: Host, P: Policy> SharedStore<H, P> {
         Ok(self)
     }
 
-    /// Gives the store back if there is no pool in it and no client holds it.
+    /// Gives the store back if it has no pool and no client holds it.
     pub(super) fn trim(&mut self, host: &H) {
         if self.pool.is_none()
             && let Some(store) = self.store.take_if(|store| store.is_last())
@@ -82,7 +82,7 @@ impl<H: Host, P: Policy> SharedStore<H, P> {
 }
 
 impl SharedPool {
-    /// Adds an id of the client's.
+    /// Adds one id of the client.
     pub(super) fn admit(&mut self, client: ClientId) -> Result<(), Shortage> {
         if let Some(user) = self.users.iter_mut().find(|user| user.client == client) {
             user.ids += 1;
@@ -93,7 +93,7 @@ impl SharedPool {
             .map_err(|_| Shortage::Full)
     }
 
-    /// Takes an id of the client's away.
+    /// Removes one id of the client.
     pub(super) fn dismiss(&mut self, client: ClientId) {
         if let Some(user) = self.users.iter_mut().find(|user| user.client == client) {
             user.ids -= 1;
@@ -101,7 +101,7 @@ impl SharedPool {
         self.users.retain(|user| user.ids > 0);
     }
 
-    /// Whether one client uses it, with one id.
+    /// Whether at most one client uses it, under one id.
     pub(super) fn has_one_user(&self) -> bool {
         self.users.iter().map(|user| user.ids).sum::<u32>() <= 1
     }

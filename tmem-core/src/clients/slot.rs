@@ -3,13 +3,14 @@
 
 use crate::names::{PoolId, SHARED_POOLS};
 
-/// Stores that a client may know: its ephemeral, its persistent, and shared pools', by the registry's numbers for them.
+/// The most stores that a client may hold: its ephemeral one, its persistent one, and one for each shared pool, in the
+/// registry's order.
 pub(crate) const STORES: usize = 2 + SHARED_POOLS;
 pub(crate) const EPHEMERAL: usize = 0;
 pub(crate) const PERSISTENT: usize = 1;
 pub(crate) const SHARED: usize = 2;
 
-/// What one of a client's pool numbers stands for, in one word, so that it is read without a lock.
+/// What one of a client's pool numbers stands for, in one word, so that it can be read without a lock.
 ///
 /// ```text
 /// │ generation 32 │ … │ store 8 │ state 8 │
@@ -21,7 +22,7 @@ pub(crate) struct Slot(pub(super) u64);
 pub(crate) enum State {
     Free,
     Live,
-    /// Its pages are being removed; nothing enters.
+    /// Its pages are being removed, and no new ones are stored.
     Dying,
 }
 
@@ -51,7 +52,7 @@ impl Slot {
         self.store().checked_sub(SHARED)
     }
 
-    /// The pool's number in its store: a shared pool has a store to itself.
+    /// The pool's number within its store; a shared pool has a store to itself.
     pub(crate) fn number(self, id: PoolId) -> PoolId {
         if self.is_shared() { PoolId::FIRST } else { id }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which objects' pages are worth trying to compress.
+//! Which objects' pages are worth an attempt at compression.
 //!
 //! ```text
 //! object's hash ─► one of 64 marks: │ failures in a row, to 7 (4 bits) │ puts to leave untried (4 bits) │
@@ -7,10 +7,8 @@
 
 use crate::sync::atomic::{AtomicU8, Ordering};
 
-/// Which objects' pages did not compress lately, so that trying again can wait. Objects share marks by hash; a mark is a
-/// hint, so lost updates do no harm.
-///
-/// A mark is a pair: failures in a row, to 7 (upper half), and puts still to be stored untried (lower half).
+/// Remembers which objects' pages did not compress lately, so that the next attempt can wait. Objects share marks by
+/// hash. A mark is a hint, so a lost update does no harm.
 pub(crate) struct Backoff([AtomicU8; 64]);
 
 impl Backoff {
@@ -18,7 +16,7 @@ impl Backoff {
         Self([const { AtomicU8::new(0) }; 64])
     }
 
-    /// Whether to try a page of the object with that hash.
+    /// Whether to try to compress a page of the object with that hash.
     pub(crate) fn may_try(&self, hash: u64) -> bool {
         let mark = self.mark(hash);
         let value = mark.load(Ordering::Relaxed);
@@ -29,8 +27,8 @@ impl Backoff {
         untried == 0
     }
 
-    /// Learns how a try went: after 4, 5, 6 and more failures in a row, the next 1, 3, 7 and 15 puts are not tried. Fewer
-    /// failures say little of an object with pages of many kinds.
+    /// Learns how an attempt went. After 4, 5, 6 and more failures in a row, compression is not tried for the next 1,
+    /// 3, 7 and 15 puts. Fewer failures say little about an object with pages of many kinds.
     pub(crate) fn learn(&self, hash: u64, compressed: bool) {
         let mark = self.mark(hash);
         let value = mark.load(Ordering::Relaxed);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The codec: lz4. Another one takes its place in this file.
+//! The codec: lz4. To use another one, change this file.
 
 use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
@@ -7,13 +7,13 @@ use lz4_flex::block::{
 
 use crate::frame::{FRAME_BYTES, FrameBytes};
 
-/// A compressed page is kept if it has at most this many bytes; above, packing it saves too little.
+/// A compressed page is kept if it has at most this many bytes; with more, packing it saves too little.
 pub const WORTHWHILE: usize = FRAME_BYTES / 8 * 7;
 
-/// Bytes that a page can grow to by being compressed.
+/// The most bytes that compression can make of a page.
 pub(crate) const MOST: usize = get_maximum_output_size(FRAME_BYTES);
 
-/// The compressor, with its memory of what it saw.
+/// The compressor, with its table of what it has seen.
 #[repr(transparent)]
 pub(crate) struct Codec(CompressTable);
 
@@ -22,7 +22,7 @@ impl Codec {
         Self(CompressTable::small())
     }
 
-    /// Compresses a page; says to how many bytes, if those are few enough to keep.
+    /// Compresses a page; returns to how many bytes, if those are few enough to keep.
     pub(crate) fn compress(&mut self, page: &FrameBytes, to: &mut [u8; MOST]) -> Option<u16> {
         compress_into_with_table(&page.0, to, &mut self.0)
             .ok()
@@ -31,7 +31,7 @@ impl Codec {
     }
 }
 
-/// Decompresses; says whether that made a whole page.
+/// Decompresses; returns whether that made a whole page.
 pub(crate) fn decompress(from: &[u8], to: &mut FrameBytes) -> bool {
     matches!(decompress_into(from, &mut to.0), Ok(FRAME_BYTES))
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Compressing pages: the codec, the memory it works in, and when it is worth trying.
+//! Compressing pages: the codec, the memory that it works in, and when it is worth an attempt.
 
 pub(crate) mod backoff;
 pub(crate) mod codec;

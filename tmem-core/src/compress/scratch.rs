@@ -13,10 +13,11 @@ use crate::frame::{FRAME_BYTES, FrameBytes, FrameNumber};
 /// What one CPU needs to copy and compress a page; some 26 KiB, so never on a stack.
 ///
 /// A guest's page is copied before it is looked at, to a data frame that the scratch memory owns. A page that is then
-/// stored as it is keeps that frame, and another one takes its place: the copy that safety asks for is the only one.
+/// stored uncompressed keeps that frame, and the scratch memory gets another: the copy that safety requires is the only
+/// one.
 ///
 /// # Invariants
-/// `frame` is a data frame of the host that lends this scratch memory out, and nobody else names it.
+/// `frame` is a data frame of the host that lends this scratch memory out, and nothing else refers to it.
 #[repr(C)]
 pub struct Scratch {
     /// A stored page's bytes, unpacked.
@@ -32,7 +33,8 @@ impl Scratch {
     /// Scratch memory around a frame.
     ///
     /// # Safety
-    /// `frame` came from `alloc_data` of the host that will lend this out, and is its own from now on.
+    /// `frame` came from `alloc_data` of the host that will lend this out, and belongs to the scratch memory from now
+    /// on.
     #[must_use]
     #[allow(clippy::large_stack_frames)]
     pub const unsafe fn new(frame: FrameNumber) -> Self {
@@ -45,7 +47,7 @@ impl Scratch {
         }
     }
 
-    /// Makes scratch memory where it is to stay: it is large for a small stack.
+    /// Makes scratch memory in place: it is too large for a small stack.
     ///
     /// # Safety
     /// As [`Scratch::new`]; `at` is valid for writing one.
@@ -59,7 +61,7 @@ impl Scratch {
         }
     }
 
-    /// The frame, to be given back when the scratch memory ends.
+    /// The frame, to be given back when the scratch memory is no longer needed.
     #[must_use]
     pub fn frame(&self) -> FrameNumber {
         self.frame
@@ -77,7 +79,7 @@ impl Scratch {
             .unwrap_or_default()
     }
 
-    /// Unpacks the first `bytes` of `packed` to `page`; says whether they were a whole page.
+    /// Decompresses the first `bytes` of `packed` to `page`; returns whether that made a whole page.
     pub(crate) fn unpack(&mut self, bytes: u16) -> bool {
         let packed = self.packed.get(..usize::from(bytes)).unwrap_or_default();
         codec::decompress(packed, &mut self.page)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Places, copies and packed fragments tell the same story.
+//! Places, copies and packed fragments agree with each other.
 
 use std::collections::HashMap;
 use std::vec::Vec;
@@ -12,7 +12,7 @@ use crate::memory::supply::Supply;
 use super::{COPY, Contents};
 
 impl Contents {
-    /// Checks everything against the pages' words and places; says how many metadata and data frames it takes.
+    /// Checks everything against the pages' words and places; returns how many metadata and data frames it takes.
     ///
     /// # Panics
     /// If something does not hold.
@@ -37,7 +37,7 @@ impl Contents {
         for (number, mut pages) in owners {
             assert!(
                 self.copies.is_live(number),
-                "copy {number}, which there isn't, has pages"
+                "copy {number}, which does not exist, has pages"
             );
             let copy = &self.copies[number];
             let mut known = copy.owners().to_vec();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Bytes kept once for several equal pages.
+//! Copies: bytes kept once for several equal pages.
 //!
 //! ```text
 //! Copy (64 bytes): │ hash │ frame, or first fragment │ packed bytes │ count │ owner × 10 │
@@ -11,10 +11,10 @@ use crate::frame::FrameNumber;
 use crate::memory::arena::Record;
 use crate::memory::owned::InFrame;
 
-/// Pages that one copy stands for at most.
+/// The most pages that share one copy.
 pub(super) const OWNERS: usize = 10;
 
-/// Bytes kept once for several pages. Vacant if it has no owners.
+/// Bytes kept once for several pages, its owners. Vacant if it has none.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Copy {
@@ -24,7 +24,7 @@ pub(super) struct Copy {
     /// Bytes of the packed form; zero: raw.
     packed: u32,
     pub(super) count: u32,
-    /// `PageRef::word` of each; of a vacant record, the first two are its neighbours.
+    /// `PageRef::word` of each; in a vacant record, the first two are its neighbours.
     owners: [u32; OWNERS],
 }
 // SAFETY: integers.
@@ -86,7 +86,7 @@ impl Copy {
         }
     }
 
-    /// Takes an owner off; says how many are left.
+    /// Removes an owner; returns how many are left.
     pub(super) fn take(&mut self, owner: u32) -> u32 {
         let last = self.owners().last().copied().unwrap_or(0);
         let count = self.count as usize;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The form in which a page is stored: one word, fewer bytes, or the bytes as they are.
+//! The form in which a page is stored: one word, compressed, or as it is.
 
 use crate::compress::backoff::Backoff;
 use crate::compress::scratch::Scratch;
@@ -19,7 +19,7 @@ pub(crate) enum Form {
 }
 
 impl Scratch {
-    /// Lends the frame's bytes.
+    /// Lends the bytes of the scratch memory's frame.
     #[inline]
     fn with_frame<H: Host, R>(
         &mut self,
@@ -27,12 +27,13 @@ impl Scratch {
         work: impl FnOnce(&mut Self, &mut FrameBytes) -> R,
     ) -> R {
         let frame = self.frame;
-        // SAFETY: the frame is live and ours alone, by the invariant, and `work` can't exchange it: that is for the shard.
+        // SAFETY: by the invariant the frame is live and ours alone, and `work` does not exchange it: only the shard
+        // does.
         unsafe { lend(host, frame, |bytes| work(self, bytes)) }
     }
 
-    /// Has a page copied, and decides the form to store it in; a packed form is left in `packed`. Compression is tried on
-    /// pages of objects that `backoff` has hope for, by their hash.
+    /// Fetches a page with `copy` and decides in which form to store it; a packed form is left in `packed`. Compression
+    /// is tried if `backoff` is given and has not given up on the object with that hash.
     pub(crate) fn fetch<H: Host, E>(
         &mut self,
         host: &H,
@@ -54,9 +55,9 @@ impl Scratch {
         })
     }
 
-    /// Gives the frame with the page away and takes another one for the next page.
+    /// Gives away the frame with the page, and takes another one for the next page.
     pub(crate) fn exchange(&mut self, frame: FrameNumber) -> FrameNumber {
-        // INVARIANT: the caller names it no more.
+        // INVARIANT: the caller does not use the new frame any more.
         core::mem::replace(&mut self.frame, frame)
     }
 

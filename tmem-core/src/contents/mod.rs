@@ -8,9 +8,9 @@
 //!                └─ shared ───► Copy ─► raw or packed; names up to 10 pages
 //! ```
 //!
-//! Sharing (deduplication) is between pages of one shard, so of one client, and only if the administrator asks for it: a
-//! put takes another time when its bytes are there already, and across clients that would tell one about the other. A
-//! copy has few owners, so that taking it away stays bounded.
+//! Only pages of one shard, and so of one client, are shared (deduplicated), and only if the administrator asks for it:
+//! a put of bytes that are already stored takes a different time, and across clients that would tell one about the
+//! other. A copy has few owners, so that removing it is bounded work.
 
 #[cfg(any(test, feature = "sim"))]
 mod check;
@@ -35,17 +35,17 @@ use crate::memory::arena::Arena;
 use crate::memory::supply::{Shortage, Supply};
 use crate::record::PageRef;
 
-/// Marks a word in a fragment's header as a copy's number plus one.
+/// Marks an owner's word in a fragment's header as a copy's number plus one.
 const COPY: u32 = 1 << 30;
 
-/// What must be taken away as a whole for a frame to become free.
+/// What must be removed as a whole to free a frame.
 #[derive(Clone, Copy)]
 pub(crate) enum Group {
-    /// The page alone.
+    /// One page.
     Page,
     /// All pages of a shared copy.
     Copy(u32),
-    /// All pages with bytes in a frame of packed ones.
+    /// All pages with bytes in the packed frame of that number.
     Frame(u32),
 }
 
@@ -67,7 +67,7 @@ impl Contents {
         }
     }
 
-    /// Finds room for a page's bytes and puts them there, in the name of `owner`.
+    /// Finds room for a page's bytes and writes them there, with `owner` as their owner.
     pub(crate) fn place<H: Host>(
         &mut self,
         hasher: Hasher,
@@ -100,7 +100,7 @@ impl Contents {
         Ok(Place::Shared(number))
     }
 
-    /// Frees what a page held.
+    /// Frees the place of a page's bytes.
     pub(crate) fn unplace<H: Host>(
         &mut self,
         place: Place,
@@ -121,7 +121,7 @@ impl Contents {
         self.copies.remove(number, supply);
     }
 
-    /// Frees bytes that no page has any more.
+    /// Frees bytes that belong to no page any more.
     fn free<H: Host>(&mut self, place: Place, supply: &mut Supply<'_, H>) {
         match place {
             Place::Filled(_) | Place::Shared(_) => {}
@@ -130,7 +130,7 @@ impl Contents {
         }
     }
 
-    /// Lets bytes know their page by another word.
+    /// Changes the owner's word that bytes know their page by.
     pub(crate) fn rename<H: Host>(
         &mut self,
         place: Place,
@@ -150,7 +150,7 @@ impl Contents {
         }
     }
 
-    /// Copies a page's bytes to `scratch.page`; false if they are damaged.
+    /// Copies a page's bytes to `scratch.page`; returns false if they are damaged.
     pub(crate) fn read<H: Host>(
         &self,
         place: Place,
@@ -168,13 +168,13 @@ impl Contents {
                 self.pack.load(first, scratch.packed_mut(bytes), supply);
                 return scratch.unpack(bytes);
             }
-            // A copy's bytes are its own.
+            // A copy is never of another copy.
             Place::Shared(_) => return false,
         }
         true
     }
 
-    /// The group that must go for a page's frame to become free.
+    /// The group that must be removed to free a page's frame.
     pub(crate) fn group(&self, place: Place) -> Group {
         match place {
             Place::Filled(_) | Place::Raw(_) => Group::Page,
@@ -186,7 +186,7 @@ impl Contents {
         }
     }
 
-    /// Some page of a group, if any is left.
+    /// Any page of a group, if one is left.
     pub(crate) fn member<H: Host>(
         &self,
         group: Group,
@@ -205,12 +205,13 @@ impl Contents {
             .and_then(|copy| PageRef::of(*self.copies[copy].owners().first()?))
     }
 
-    /// Whether packing leaves much room.
+    /// Whether packed frames have much free room.
     pub(crate) fn needs_compaction(&self) -> bool {
         self.pack.needs_compaction()
     }
 
-    /// One step towards denser packing, if packing leaves much room. The page that it returns must be given the new place.
+    /// Takes one step towards denser packing, if packed frames have much free room. The caller must give the page that
+    /// it returns the new place.
     pub(crate) fn compact<H: Host>(
         &mut self,
         scratch: &mut Scratch,
@@ -236,8 +237,8 @@ impl Contents {
         None
     }
 
-    /// Moves the bytes in a frame of copies or packed pages to another frame. `Ok(false)` if there are none of them in it, an
-    /// error if there is no other frame.
+    /// Moves the bytes of a copy or of packed pages from a frame to another one. `Ok(false)` if the frame does not hold
+    /// what `what` says, an error if there is no other frame.
     pub(crate) fn vacate<H: Host>(
         &mut self,
         frame: FrameNumber,
@@ -258,7 +259,7 @@ impl Contents {
         }
     }
 
-    /// Gives back room that was made ready and not used.
+    /// Gives back room that was reserved and not used.
     pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
         self.pack.trim(supply);
         self.copies.trim(supply);
@@ -293,7 +294,7 @@ impl Contents {
         }
     }
 
-    /// A copy of those bytes that may have another owner.
+    /// A copy of those bytes that has room for another owner.
     fn find<H: Host>(&self, hash: u64, bytes: &[u8], supply: &mut Supply<'_, H>) -> Option<u32> {
         let found = self.known.probe(hash).find(|entry| {
             let copy = &self.copies[entry.0.wrapping_sub(1)];
@@ -311,7 +312,7 @@ impl Contents {
     }
 }
 
-/// The copy, or else the page, that a word in a fragment's header stands for.
+/// The copy, or else the page, that an owner's word in a fragment's header stands for.
 fn copy_of(word: u32) -> Result<u32, Option<PageRef>> {
     if word & COPY == 0 {
         Err(PageRef::of(word))

@@ -46,7 +46,7 @@ fn equal_hashes_do_not_make_equal_pages() {
         })
     };
     let places = [1, 2].map(|owner| place(&pages[owner as usize - 1], owner).expect("room"));
-    // The same once more is the same copy.
+    // The same bytes once more share the copy.
     assert_eq!(place(&pages[0], 3), Ok(places[0]));
     assert_ne!(places[0], places[1]);
     for (page, place) in pages.iter().zip(places) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Clients: finding, making and destroying them, and what the administrator sets for each.
+//! Clients: finding, making and destroying them, and their settings.
 
 use crate::clients::client::{Body, Client};
 use crate::clients::slot::State;
@@ -12,11 +12,11 @@ use crate::names::{ClientId, Error, PoolId, Progress, Uuid};
 use crate::sync::atomic::Ordering;
 
 impl<H: Host, P: Policy> Engine<H, P> {
-    /// Finds or makes the client. `account` is whom its persistent frames are charged to; up to `vcpus` calls for it may
-    /// run at once without waiting for each other much.
+    /// Finds or makes the client. Its persistent frames are charged to `account`; up to `vcpus` calls for it can run at
+    /// once without much waiting for each other.
     ///
     /// # Errors
-    /// `NoMemory` if there is no frame for it.
+    /// `NoMemory` if there is no frame for its state.
     pub fn client(
         &self,
         id: ClientId,
@@ -44,7 +44,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
             .map(|body| Client::new(body.hold()))
     }
 
-    /// Takes all pools of the client away, and lets no new ones be made.
+    /// Destroys all pools of the client; no new ones can be made.
     pub fn destroy_client(&self, client: &Client<H, P>) -> Progress {
         let body = client.body();
         let mut control = body.control.lock();
@@ -61,13 +61,14 @@ impl<H: Host, P: Policy> Engine<H, P> {
         Progress::Done
     }
 
-    /// Ends a client that is destroyed: gives its last frames back, and lets nobody reach its account any more.
+    /// Removes a destroyed client: its last frames are given back, and nobody can reach its account any more.
     ///
     /// # Errors
-    /// The client, if somebody else still refers to it, or if it is not destroyed: to be tried again.
+    /// The client, if somebody else still refers to it or it is not destroyed yet: try again.
     pub fn retire(&self, client: Client<H, P>) -> Result<(), Client<H, P>> {
         let mut registry = self.registry.lock();
-        // References are made of others, or under this lock: if there is none but the registry's and this, there will be none.
+        // A reference is made from another one, or under this lock. So if there is none but the registry's and this
+        // one, no more will be made.
         if !client.body().is_over() || !client.is_last() {
             return Err(client);
         }
@@ -76,29 +77,30 @@ impl<H: Host, P: Policy> Engine<H, P> {
         Ok(())
     }
 
-    /// Gives a reference up, and the client's last frames with it if it is destroyed and this was the last one.
+    /// Gives up a reference. If the client is destroyed and this was the last one, its last frames go back too.
     pub fn release(&self, client: Client<H, P>) {
         drop(client);
         self.registry.lock().remove_dead(&self.host);
     }
 
-    /// Freezes or thaws a client: a frozen one stores no new pages. One that is being saved does so after that only.
+    /// Freezes or thaws a client: a frozen one stores no new pages. A client thawed while it is being saved stores new
+    /// pages only after the save.
     pub fn set_frozen(&self, client: &Client<H, P>, frozen: bool) {
         client.body().frozen.store(frozen, Ordering::Relaxed);
     }
 
-    /// Sets a client's share of ephemeral memory, relative to other clients' weights. 0 takes it away again: it
-    /// counts as 256 then where another client has one, and there are no shares where none has.
+    /// Sets a client's share of ephemeral memory, relative to other clients' weights. 0 removes the weight: the client
+    /// then counts as having 256 if any other client has a weight, and there are no shares if none has.
     pub fn set_weight(&self, client: &Client<H, P>, weight: u32) {
         client.body().weight.store(weight, Ordering::Relaxed);
     }
 
-    /// Switches the compression of a client's new pages.
+    /// Switches compression of a client's new pages on or off.
     pub fn set_compress(&self, client: &Client<H, P>, compress: bool) {
         client.body().compress.store(compress, Ordering::Relaxed);
     }
 
-    /// Lets a client join the shared pool of that name, or no longer; pools it has joined stay.
+    /// Allows a client to join the shared pool of that name, or no longer allows it. Pools that it has joined stay.
     ///
     /// # Errors
     /// `TooManyPools` if the client may join 16 pools already.
@@ -112,18 +114,18 @@ impl<H: Host, P: Policy> Engine<H, P> {
         Ok(())
     }
 
-    /// The shared pools that a client may join, whether it did or not.
+    /// The shared pools that a client may join, whether it has or not.
     pub fn authorised(&self, client: &Client<H, P>) -> impl Iterator<Item = Uuid> + use<H, P> {
         client.body().control.lock().authorised.clone().into_iter()
     }
 
-    /// Whom the client's frames are charged to.
+    /// The account that the client's frames are charged to.
     pub fn account(&self, client: &Client<H, P>) -> H::Account {
         client.body().account
     }
 
-    /// Sets the most frames that a client's persistent pages may take, metadata included; `None`: what the host allows. Pages
-    /// above a new cap stay; no new ones come.
+    /// Sets the most frames that a client's persistent pages may take, metadata included; `None`: what the host allows.
+    /// Pages above a new cap stay, but no new ones are stored.
     pub fn set_cap(&self, client: &Client<H, P>, frames: Option<u64>) {
         client
             .body()
@@ -131,7 +133,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
             .store(frames.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// What is set for a client.
+    /// A client's settings.
     pub fn client_info(&self, client: &Client<H, P>) -> ClientInfo {
         let body = client.body();
         let cap = body.cap.load(Ordering::Relaxed);
@@ -147,7 +149,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         }
     }
 
-    /// Does something with each client that lives. Clients that come or go meanwhile may be left out.
+    /// Calls `work` with each live client. Clients that come or go meanwhile may be missed.
     pub fn for_each_client(&self, mut work: impl FnMut(&Client<H, P>)) {
         self.for_each_known(|client| {
             if !client.body().dead.load(Ordering::Relaxed) {
@@ -156,7 +158,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         });
     }
 
-    /// The same, with those that are being destroyed.
+    /// As [`Engine::for_each_client`], with those that are being destroyed as well.
     pub(super) fn for_each_known(&self, mut work: impl FnMut(&Client<H, P>)) {
         let mut number = 0;
         loop {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Removing what a guest needs no more.
+//! Removing pages that a guest no longer needs.
 
 use crate::clients::client::{Body, Client};
 use crate::engine::Engine;
@@ -9,7 +9,7 @@ use crate::names::{Error, Handle, ObjectHandle, Progress};
 use crate::stats::Count;
 
 impl<H: Host, P: Policy> Engine<H, P> {
-    /// Removes a page; it need not be there.
+    /// Removes a page, if it is stored.
     ///
     /// # Errors
     /// `NoPool`; `Frozen`, though the page is removed.
@@ -34,7 +34,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         unless_frozen(body, ())
     }
 
-    /// Removes all pages of an object; there need not be any.
+    /// Removes all pages of an object, if there are any.
     ///
     /// # Errors
     /// `NoPool`; `Frozen`, though the pages are removed.

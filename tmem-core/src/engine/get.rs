@@ -11,8 +11,8 @@ use crate::names::{Error, Handle};
 use crate::stats::Count;
 
 impl<H: Host, P: Policy> Engine<H, P> {
-    /// Copies the page with that handle to the guest's page and says whether it was there. A private ephemeral page is
-    /// removed by that; others stay.
+    /// Copies the page with that handle to the guest's page, and returns whether it was stored. A private ephemeral
+    /// page is then removed; others stay.
     ///
     /// # Errors
     /// `NoPool`; `EmptyPool` on a miss in a pool without any page; `BadFrame`, and the page stays.
@@ -28,7 +28,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         let cell = store.cell(key.object.hash).ok_or(Error::NoPool)?;
         let take = slot.store() == EPHEMERAL;
         let cx = self.context(body);
-        // The store may serve another pool by now.
+        // By now the store may serve another pool.
         let is_gone = || body.slot(handle.pool) != slot;
         let hit = cell.look(|shard| {
             if is_gone() {
@@ -37,7 +37,8 @@ impl<H: Host, P: Policy> Engine<H, P> {
             shard.stats.add(key.object.handle.pool, Count::Get);
             Ok(shard.has(key, take))
         })?;
-        // Opening the guest's page may wait for what the guest does, so it is done without a lock; for a miss not at all.
+        // Opening the guest's page may have to wait for the guest, so it is done without a lock, and only if there is a
+        // page.
         let found = hit
             && self
                 .host

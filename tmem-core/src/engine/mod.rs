@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What guests and the host ask of tmem.
+//! The operations that guests, the host and the administrator ask for.
 
 mod clients;
 mod flush;
@@ -31,7 +31,7 @@ use crate::sync::{Lock, rank};
 pub struct Config {
     /// Compress pages.
     pub compress: bool,
-    /// Keep equal pages of a client once.
+    /// Keep equal pages of a client only once.
     pub dedup: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct Engine<H: Host, P: Policy = Ages> {
 }
 
 impl<H: Host> Engine<H> {
-    /// An empty store, whose oldest pages go first.
+    /// An empty store that evicts the oldest pages first.
     #[must_use]
     pub fn new(host: H, config: Config) -> Self {
         Self::with_policy(host, config)
@@ -56,14 +56,14 @@ impl<H: Host, P: Policy> Engine<H, P> {
     #[must_use]
     pub fn with_policy(host: H, config: Config) -> Self {
         let mut engine = MaybeUninit::uninit();
-        // SAFETY: room for an engine, which `init` fills.
+        // SAFETY: there is room for an engine, and `init` fills it.
         unsafe {
             Self::init(engine.as_mut_ptr(), host, config);
             engine.assume_init()
         }
     }
 
-    /// Makes an empty store where it is to stay: it is large for a small stack.
+    /// Makes an empty store in place: it is large for a small stack.
     ///
     /// # Safety
     /// `at` is valid for writing an engine.
@@ -78,7 +78,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         }
     }
 
-    /// The machine under it.
+    /// The machine that the engine runs on.
     pub fn host(&self) -> &H {
         &self.host
     }

@@ -24,7 +24,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         self.make_pool(client, kind, None)
     }
 
-    /// Makes a pool under a given number, for pages that were saved from one of that number.
+    /// Makes a pool with a given number, for pages that were saved from one with that number.
     ///
     /// # Errors
     /// As [`Engine::new_pool`]; `TooManyPools` if the number is taken.
@@ -84,11 +84,11 @@ impl<H: Host, P: Policy> Engine<H, P> {
             let account = (number == PERSISTENT).then_some(body.account);
             let store = self
                 .making_room(|| {
-                    let ages = number == EPHEMERAL;
+                    let evicts = number == EPHEMERAL;
                     let home = Home::of_store(body.id, number);
                     Store::create(
                         &self.host,
-                        ages,
+                        evicts,
                         self.config.dedup,
                         account,
                         body.vcpus,
@@ -106,8 +106,8 @@ impl<H: Host, P: Policy> Engine<H, P> {
         client.body().pool(pool).is_ok()
     }
 
-    /// Takes a pool and its pages away; of a shared pool, the pages that this client put or got last, and all of them if
-    /// nobody else uses it.
+    /// Destroys a pool and removes its pages. Of a shared pool, only the pages that this client was the last to put or
+    /// get are removed, unless nobody else uses the pool.
     ///
     /// # Errors
     /// `NoPool` if there is none.
@@ -121,13 +121,14 @@ impl<H: Host, P: Policy> Engine<H, P> {
             State::Live => {
                 *removal = (0, Cursor::START);
                 body.set_slot(pool, State::Dying, slot.store());
-                // A cell that is made after this is seen by the walk, or sees this; see `Store::make_cell`.
+                // Either the walk sees a cell that is made after this, or the cell's user sees the slot changed; see
+                // `Store::make_cell`.
                 fence(Ordering::SeqCst);
             }
             State::Dying => {}
         }
         if let Some(store) = body.store(slot.store()) {
-            // The last user of a shared pool takes all of its pages along.
+            // With the last user of a shared pool, all of its pages go.
             let only =
                 (slot.is_shared() && !self.registry.lock().is_last_user(slot)).then_some(body.id);
             let cx = self.context(body);

@@ -18,7 +18,7 @@ use crate::stats::Count;
 use crate::sync::Patience;
 use crate::sync::atomic::Ordering;
 
-/// Times that a put makes room before it gives up.
+/// How often a put is tried, with room made in between, before it gives up.
 const TRIES: u32 = 8;
 
 impl<H: Host, P: Policy> Engine<H, P> {
@@ -35,7 +35,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         self.store_page(client, handle, false, |page| self.host.copy_in(from, page))
     }
 
-    /// Stores the page that `copy` fetches; `forced` even if the client is frozen or at its cap.
+    /// Stores the page that `copy` fetches; if `forced`, even when the client is frozen or at its cap.
     pub(crate) fn store_page(
         &self,
         client: &Client<H, P>,
@@ -51,7 +51,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         let key = self.page_key(slot, handle);
         let cell = self.making_room(|| store.cell_for(&self.host, key.object.hash));
         let Ok(cell) = cell else {
-            // There is not even a cell, and so no earlier version.
+            // There is no cell, so there is no earlier version either.
             return refuse(store, &key, forced || !body.is_frozen());
         };
         let work = Put {
@@ -75,7 +75,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
     }
 }
 
-/// Counts a put that finds no memory to begin with.
+/// Counts a put for which there is not even the memory for a cell.
 fn refuse<H: Host, P: Policy>(
     store: &Store<H, P>,
     key: &PageKey,
@@ -94,7 +94,7 @@ fn refuse<H: Host, P: Policy>(
     Err(Error::NoMemory)
 }
 
-/// A put under way.
+/// A put in progress.
 struct Put<'a, H: Host, P: Policy> {
     engine: &'a Engine<H, P>,
     body: &'a Body<H, P>,
@@ -122,7 +122,7 @@ impl<H: Host, P: Policy> Put<'_, H, P> {
         let mut tries = 0;
         loop {
             let result = cell.with(|shard| {
-                // The pool may have died since: its removal passes this shard after the slot changed.
+                // The pool may have died by now: its removal visits this shard after the slot has changed.
                 if body.slot(self.pool) != self.slot {
                     return Err(Failure::Gone);
                 }
@@ -162,13 +162,13 @@ impl<H: Host, P: Policy> Put<'_, H, P> {
         }
     }
 
-    /// Whether a new page would pass the cap that the administrator set.
+    /// Whether a new page would exceed the cap that the administrator set.
     fn is_full(&self) -> bool {
         let cap = self.body.cap.load(Ordering::Relaxed);
         !self.forced && self.slot.is_persistent() && cap != u64::MAX && self.store.frames() >= cap
     }
 
-    /// To be asked under the shard's lock, so that what begins to hold, holds for all later puts.
+    /// To be called under the shard's lock, so that a freeze or a save that begins holds for all later puts.
     fn terms(&self, full: bool) -> Terms {
         Terms {
             grow: self.forced || !(self.body.is_frozen() || full),
@@ -176,7 +176,7 @@ impl<H: Host, P: Policy> Put<'_, H, P> {
         }
     }
 
-    /// Sees to it that trying again makes sense.
+    /// Makes room, if that helps; returns whether to try again.
     fn make_room(&self, shortage: Shortage) -> bool {
         match shortage {
             Shortage::Quota => self.store.trim(&self.engine.host, Patience::Waits) > 0,
@@ -185,7 +185,7 @@ impl<H: Host, P: Policy> Put<'_, H, P> {
         }
     }
 
-    /// Drops the earlier version of a page whose new one cannot be had.
+    /// Drops the earlier version of a page whose new one could not be read.
     fn forget(&self, error: Error) -> Result<(), Error> {
         let cx = self.engine.context(self.body);
         self.cell.with(|shard| {

@@ -11,31 +11,31 @@ use crate::names::ClientId;
 use crate::shard::context::Context;
 use crate::sync::Patience;
 
-/// Frames that a put makes room for at once, so that its next ones need not.
+/// Frames that a put makes room for at once, so that the next puts need not.
 pub(super) const ROOM: u64 = 8;
 
-/// Clients that one call goes round to when those that should give have nothing.
+/// The most clients that one call turns to when the stores that should give have nothing.
 const CLIENTS: u32 = 16;
 
 /// How far a series of calls for memory has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Round {
-    /// The client that is next, where those that should give have nothing.
+    /// The next client to turn to when the stores that should give have nothing.
     pub next: u32,
 }
 
-/// What came of a call to give memory back.
+/// The outcome of a call to give memory back.
 #[must_use]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Relinquished {
     /// Frames that the host got back.
     pub frames: u64,
-    /// Less than was asked for, but another call may find more.
+    /// There were fewer than was asked for, but another call may find more.
     pub more: bool,
 }
 
 impl<H: Host, P: Policy> Engine<H, P> {
-    /// Makes something, and evicts for it as long as memory is all that it lacks.
+    /// Makes something, and evicts pages for as long as it fails for want of memory.
     pub(super) fn making_room<T>(
         &self,
         mut make: impl FnMut() -> Result<T, Shortage>,
@@ -48,20 +48,20 @@ impl<H: Host, P: Policy> Engine<H, P> {
         }
     }
 
-    /// Evicts until the host has a frame more; false if there is nothing to evict.
+    /// Evicts until the host has at least one more frame; returns false if there is nothing to evict.
     pub(super) fn make_room(&self) -> bool {
         self.relinquish_until(ROOM, 1) > 0
     }
 
-    /// Frees up to `frames` frames of ephemeral pages, however long that takes; says how many frames the host got back. Less than
-    /// asked means that there was no more.
+    /// Frees up to `frames` frames of ephemeral pages, however long that takes; returns how many frames the host got
+    /// back. If fewer than asked for, there are no more.
     ///
-    /// To be called without any lock of the engine's, so not from the host's methods.
+    /// The caller must hold none of the engine's locks, so this can't be called from the host's methods.
     pub fn relinquish(&self, frames: u64) -> u64 {
         self.relinquish_until(frames, frames)
     }
 
-    /// Asks for that many frames, and for more of them until it is `enough`.
+    /// Asks for `frames` frames, again and again until the host has `enough`.
     fn relinquish_until(&self, frames: u64, enough: u64) -> u64 {
         let mut freed = 0;
         let mut round = Round::default();
@@ -74,12 +74,13 @@ impl<H: Host, P: Policy> Engine<H, P> {
         }
     }
 
-    /// Frees up to `frames` frames of ephemeral pages: those that should go first, of the client furthest above its share. Does
-    /// a bounded amount of work, and says whether another call with the same `round`, new at first, would find more.
+    /// Frees up to `frames` frames of ephemeral pages: those that should go first, of the client furthest above its
+    /// share. Does a bounded amount of work, and returns whether another call with the same `round`, a default one at
+    /// first, may find more.
     ///
-    /// To be called without any lock of the engine's, so not from the host's methods. It may wait for the engine's locks, which
-    /// nobody holds for longer than the work on some 64 pages, nor while waiting for a guest; without `patience` it leaves
-    /// out what is locked.
+    /// The caller must hold none of the engine's locks, so this can't be called from the host's methods. It may wait
+    /// for the engine's locks, which nobody holds for longer than the work on some 64 pages takes, nor while waiting
+    /// for a guest; without `patience` it leaves out what is locked.
     pub fn relinquish_some(
         &self,
         frames: u64,
@@ -98,7 +99,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
             let giver = registry.giver(cx.now);
             drop(registry);
             if giver.is_none_or(|giver| !self.evict(giver, &cx, patience, &mut effort)) {
-                // Those that should give have nothing, or are busy.
+                // The stores that should give have nothing, or are busy.
                 more = self.evict_of_any(&cx, patience, round, &mut effort);
                 break;
             }
@@ -109,7 +110,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         }
     }
 
-    /// Evicts from that store; says whether it came to anything.
+    /// Evicts from that store; returns whether it gave anything.
     fn evict(
         &self,
         giver: Held<H, P>,
@@ -124,8 +125,8 @@ impl<H: Host, P: Policy> Engine<H, P> {
         has_given
     }
 
-    /// Evicts from the stores of the next clients in the round, and has them give back the frames that they keep spare; says
-    /// whether there are more clients in it.
+    /// Evicts from the stores of the next clients in the round, and makes them give back their spare frames; returns
+    /// whether there are more clients in the round.
     fn evict_of_any(
         &self,
         cx: &Context<'_, H>,
@@ -154,7 +155,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         true
     }
 
-    /// Frames that [`Engine::relinquish`] could free, about.
+    /// Roughly how many frames [`Engine::relinquish`] could free.
     pub fn freeable(&self) -> u64 {
         self.registry.lock().ephemeral_frames()
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Taking a client's persistent pages along, to a file or another host, one page a call.
+//! Saving a client's persistent pages, to a file or to another host, one page a call.
 //!
-//! While a client is saved it is as if frozen, even if the administrator thaws it: its pages can go, none comes or
-//! changes. So a walk through the store that meets records from the highest number down misses none (records move down
-//! only) and may meet one twice; what goes after it was met is in the journal, if the save is live.
+//! While a client is being saved it is as good as frozen, even if the administrator thaws it: pages can be removed, but
+//! none is added or changed. So a walk through the store from the highest record down misses no page, as records only
+//! move down, though it may meet one twice. If the save is live, pages that are removed meanwhile are in the journal.
 
 use crate::clients::client::{Body, Client};
 use crate::clients::saving::Saving;
@@ -18,12 +18,13 @@ use crate::shard::store::Store;
 use crate::shard::walk::Cursor;
 use crate::sync::atomic::{Ordering, fence};
 
-/// Nanoseconds after which a save that nobody goes on with is over: longer than a toolstack waits for a guest to suspend.
+/// Nanoseconds after which a save that nobody continues has been abandoned: longer than a toolstack waits for a guest
+/// to suspend.
 const PATIENCE: u64 = 180 * 1_000_000_000;
 
 impl<H: Host, P: Policy> Engine<H, P> {
-    /// Begins to save a client, which stores no new pages until the end. `live`: it goes on running, and pages that go are
-    /// recorded.
+    /// Begins to save a client, which stores no new pages until the end. `live`: it keeps running, and pages that are
+    /// removed are recorded.
     ///
     /// # Errors
     /// `Busy`.
@@ -39,10 +40,10 @@ impl<H: Host, P: Policy> Engine<H, P> {
             asked: self.host().now(),
         });
         body.saving.store(true, Ordering::Relaxed);
-        // As where a pool begins to die: a cell that is made after this is seen below, or its puts see this.
+        // As in `destroy_pool`: either a cell that is made after this is seen below, or its puts see the flag.
         fence(Ordering::SeqCst);
         for cell in body.store(PERSISTENT).into_iter().flat_map(Store::cells) {
-            // Passing the lock also ends puts that began before the save.
+            // Taking the lock also waits for puts that began before the save.
             cell.with(|shard| {
                 if live {
                     shard.journal.start();
@@ -76,7 +77,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
                     saving.cursor = Cursor::START;
                 }
                 let next = cell.with(|shard| shard.read_next(&cx, &mut saving.cursor, scratch));
-                // Others get the lock in between.
+                // In between, others get the lock.
                 let Ok(page) = next else { continue };
                 if let Some(handle) = page {
                     return Some(take(handle, &scratch.page));
@@ -89,7 +90,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         Ok(found)
     }
 
-    /// The next page that went since the save began; `None` if there is none now.
+    /// The next page that was removed since the save began; `None` if there is none at present.
     ///
     /// # Errors
     /// `NotSaving`, `Torn`.
@@ -123,10 +124,10 @@ impl<H: Host, P: Policy> Engine<H, P> {
         Ok(())
     }
 
-    /// Ends a save if whoever began it seems to be gone, so that the client, which wants to put a page, can. If that was wrong,
-    /// the next step of the save fails.
+    /// Ends a save if whoever began it seems to be gone, so that the client can put pages again. If that was wrong, the
+    /// next step of the save fails.
     pub(crate) fn end_abandoned_save(&self, body: &Body<H, P>) {
-        // Somebody who has the lock may be at the save's next step.
+        // Whoever has the lock may be doing the save's next step.
         let Some(mut control) = body.control.try_lock() else {
             return;
         };
@@ -137,7 +138,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         }
     }
 
-    /// Drops what a save has recorded. The control lock is held.
+    /// Ends a save and drops what it has recorded. The control lock is held.
     pub(crate) fn stop_saving(&self, body: &Body<H, P>) {
         body.saving.store(false, Ordering::Relaxed);
         for cell in body.store(PERSISTENT).into_iter().flat_map(Store::cells) {
@@ -145,7 +146,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         }
     }
 
-    /// Stores a page that was saved, whether the client is frozen or not. `copy` fetches its bytes.
+    /// Stores a saved page, whether the client is frozen or not. `copy` fetches its bytes.
     ///
     /// # Errors
     /// As [`Engine::put`].
@@ -158,7 +159,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         self.store_page(client, handle, true, copy)
     }
 
-    /// Removes a page that went while the client was saved.
+    /// Removes a page that was removed while the client was being saved.
     ///
     /// # Errors
     /// `NoPool`.

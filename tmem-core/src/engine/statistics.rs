@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the administrator can read: settings, counts and sums.
+//! What the administrator can read: settings, counts, and sums.
 
 use crate::clients::client::Client;
 use crate::clients::slot::{EPHEMERAL, PERSISTENT, State};
@@ -11,29 +11,29 @@ use crate::shard::store::Store;
 use crate::stats::{EngineStats, PoolStats};
 use crate::sync::atomic::Ordering;
 
-/// What is set for a client.
+/// A client's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientInfo {
-    /// Its share of ephemeral memory, relative to other clients' weights; 0: none is set.
+    /// Its share of ephemeral memory, relative to other clients' weights; 0: none set.
     pub weight: u32,
-    /// The administrator froze it: it stores no new pages.
+    /// Whether the administrator froze it; then it stores no new pages.
     pub frozen: bool,
-    /// Its new pages are compressed.
+    /// Whether its new pages are compressed.
     pub compress: bool,
-    /// Its persistent pages are being saved, and it stores no new pages meanwhile.
+    /// Whether its persistent pages are being saved; then it stores no new pages.
     pub saving: bool,
-    /// The most frames its persistent pages may take, if the administrator set one.
+    /// The most frames that its persistent pages may take, if the administrator set a limit.
     pub cap: Option<u64>,
-    /// Its pools.
+    /// How many pools it has, dying ones included.
     pub pools: u32,
 }
 
 /// A live pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolInfo {
-    /// What it is; a pool that was to be shared but was not allowed is `Ephemeral`.
+    /// Its kind; `Ephemeral` if it was meant to be shared but was not allowed.
     pub kind: PoolKind,
-    /// Pages it holds.
+    /// How many pages it holds.
     pub pages: u64,
 }
 
@@ -63,7 +63,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         })
     }
 
-    /// Sums over the whole store. What comes or goes meanwhile may be left out.
+    /// Sums over the whole store. What comes or goes meanwhile may be missed.
     pub fn stats(&self) -> EngineStats {
         let mut stats = self.registry.lock().stats();
         self.for_each_known(|client| {
@@ -71,7 +71,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
             stats.clients += u32::from(!body.dead.load(Ordering::Relaxed));
             stats.persistent.frames += self.frames(client).1;
             for (slot, id) in PoolId::all().map(|id| (body.slot(id), id)) {
-                // A dying pool has a past already: it must not seem gone until it is counted elsewhere.
+                // A dying pool has counts too: it must not disappear before they are counted elsewhere.
                 if slot.state() != State::Free
                     && !slot.is_shared()
                     && let Some(store) = body.store(slot.store())
@@ -88,7 +88,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         stats
     }
 
-    /// What happened to a pool since it was made; a shared pool's is that of all its users.
+    /// A pool's counts since it was made; a shared pool's are those of all its users.
     ///
     /// # Errors
     /// `NoPool`.
@@ -97,7 +97,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         Ok(store.stats(slot.number(pool)))
     }
 
-    /// Pages that a pool holds.
+    /// How many pages a pool holds.
     ///
     /// # Errors
     /// `NoPool`.
@@ -106,7 +106,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         Ok(store.pages(slot.number(pool)))
     }
 
-    /// Frames that a client's pages take, ephemeral and persistent, metadata included; shared pools not.
+    /// The frames that a client's ephemeral and persistent pages take, metadata included, shared pools excluded.
     pub fn frames(&self, client: &Client<H, P>) -> (u64, u64) {
         let frames = |number| client.body().store(number).map_or(0, Store::frames);
         (frames(EPHEMERAL), frames(PERSISTENT))

@@ -29,7 +29,7 @@ impl World {
             dedup: false,
         };
         let engine = Engine::new(SimHost::new(1000), config);
-        // One CPU, so one shard: the index sees the hash's lower half only.
+        // One CPU, so one shard, whose index sees only the hash's lower half.
         let client = engine
             .client(ClientId(1), Quota::new(1000), 1)
             .expect("a client");
@@ -62,7 +62,7 @@ impl World {
         (found == Ok(true)).then(|| u64::from_ne_bytes(word))
     }
 
-    /// Names whose `hash` has equal lower halves, two by two.
+    /// Pairs of names whose `hash`es have equal lower halves.
     fn pairs(
         &self,
         name: impl Fn(u64) -> Name,
@@ -99,7 +99,7 @@ fn names_with_equal_hashes_are_told_apart() {
     let pages_of_one = world.pairs(|i| (first, Oid([1, 2, 3]), i as u32), page_hash);
     let pages_of_many = world.pairs(|i| (first, Oid([i, 0, 0]), 7), page_hash);
     for [one, other] in [objects, objects_of_two_pools, pages_of_one, pages_of_many].concat() {
-        // First as the objects' only pages, if they are, then beside others.
+        // At first each is its object's only page (if it can be), then beside others.
         for beside in 0..3 {
             for (pool, oid, index) in [one, other] {
                 for more in 1..=beside {

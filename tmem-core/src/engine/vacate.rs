@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Giving back a certain frame, for whoever needs that one and no other.
+//! Giving back a given frame, for a host that needs that one and no other.
 
 use crate::engine::Engine;
 use crate::engine::reclaim::{ROOM, Round};
@@ -12,15 +12,16 @@ use crate::names::ClientId;
 use crate::shard::store::Store;
 use crate::sync::Patience;
 
-/// Times that room is made for what a frame holds.
+/// How often to try, with room made in between, before giving up.
 const TRIES: u32 = 4;
 
 impl<H: Host, P: Policy> Engine<H, P> {
-    /// Moves what a data frame holds to another frame, and gives the host that one back. `holder` is what the host was told
-    /// last by [`Host::note_holder`]. Nobody's page goes for it, unless the host has no other frame to give. False if the
-    /// frame's holder has changed, is busy for longer than `patience` allows, or can have no other frame.
+    /// Moves what a data frame holds to another frame, and gives the emptied one back to the host. `holder` is what the
+    /// host was last told by [`Host::note_holder`]. No page is evicted for this, unless the host has no other frame to
+    /// give. Returns false if the frame's holder has changed, is busy for longer than `patience` allows, or no other
+    /// frame can be had.
     ///
-    /// To be called without any lock of the engine's, so not from the host's methods.
+    /// The caller must hold none of the engine's locks, so this can't be called from the host's methods.
     pub fn vacate(&self, frame: FrameNumber, holder: Holder, patience: Patience) -> bool {
         let (home, Some(what)) = (holder.home(), holder.what()) else {
             return false;

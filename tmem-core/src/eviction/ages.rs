@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The oldest page goes first, of all shards: least recently put.
+//! The oldest page of all shards goes first: the least recently put.
 //!
 //! ```text
 //! shard: oldest ⇄ … ⇄ newest        page (12 bytes): │ older │ newer │ stamp │
@@ -7,8 +7,8 @@
 //!           └─ its stamp is the shard's offer
 //! ```
 //!
-//! A get takes a private page along, so that use shows in what is put. A page of a shared pool stays when it is got, and is
-//! young again. The order across shards is approximate: an offer may be one operation old.
+//! A get removes a private page, so a page in use comes back by a put. A page of a shared pool stays when it is got,
+//! and becomes the newest. The order across shards is approximate: an offer may be one operation old.
 
 use crate::eviction::list::{Linked, Links, List};
 use crate::eviction::policy::{Access, Gone, Pages, Policy, Use};

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How much one call does to give memory back.
+//! How much work one call does to give memory back.
 
-/// Pages that one call evicts, but for those that share the last one's frame: what takes more is for another call, so that
-/// whoever asks can look after its CPU in between.
+/// Pages after which a call evicts no more; those that share the last one's frame still go. The caller can then see to
+/// other work before it calls again.
 const PAGES: u32 = 64;
 
-/// What was wanted of a call, and what it has done so far.
+/// What a call was asked for, and what it has done so far.
 pub(crate) struct Effort {
     wanted: u64,
     freed: u64,
@@ -13,7 +13,7 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    /// For that many frames.
+    /// Sets out to free that many frames.
     pub(crate) fn new(wanted: u64) -> Self {
         Self {
             wanted,
@@ -22,23 +22,23 @@ impl Effort {
         }
     }
 
-    /// Whether there is more to do, and this call to do it.
+    /// Whether this call should do more.
     pub(crate) fn goes_on(&self) -> bool {
         self.freed < self.wanted && self.pages < PAGES
     }
 
-    /// Adds pages that were evicted, and frames that the host got by it.
+    /// Adds pages that were evicted, and the frames that the host got back.
     pub(crate) fn add(&mut self, pages: u32, frames: u32) {
         self.pages += pages;
         self.freed += u64::from(frames);
     }
 
-    /// Frames that the host got.
+    /// Frames that the host got back.
     pub(crate) fn freed(&self) -> u64 {
         self.freed
     }
 
-    /// Whether it ended before as many frames were freed as were wanted, though others may be had.
+    /// Whether the call stopped short of the frames it was asked for, though another one may find more.
     pub(crate) fn is_spent(&self) -> bool {
         self.freed < self.wanted && self.pages >= PAGES
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A list of pages, linked through the states that a policy keeps with them.
+//! A list of pages, linked through the state that a policy keeps with each.
 //!
 //! ```text
 //! List: │ oldest │ newest │
@@ -31,7 +31,7 @@ impl Links {
     }
 }
 
-/// A page's state that has a place for links.
+/// A page's state that contains links.
 pub trait Linked {
     /// The links.
     fn links(&self) -> Links;
@@ -47,7 +47,7 @@ pub struct List {
 }
 
 impl List {
-    /// The page that was added first of those that are there.
+    /// The page that has been in the list longest.
     #[must_use]
     #[inline]
     pub fn oldest(&self) -> Option<PageRef> {
@@ -74,7 +74,7 @@ impl List {
         self.set_older(pages, newer, older);
     }
 
-    /// Lets a page be known by the record that it moved to, with its links.
+    /// Points a page's neighbours to the record that it has moved to, links and all.
     #[inline]
     pub fn rename<S: Linked>(&mut self, pages: &mut impl Pages<S>, new: PageRef) {
         let Links { older, newer } = pages.state(new).links();
@@ -82,7 +82,7 @@ impl List {
         self.set_older(pages, newer, new.word());
     }
 
-    /// Asks the CPU for the neighbours that unlinking a page will write.
+    /// Prefetches the neighbours that unlinking a page will write.
     #[inline]
     pub fn prefetch<S: Linked>(pages: &impl Pages<S>, page: PageRef) {
         let Links { older, newer } = pages.state(page).links();
@@ -93,7 +93,7 @@ impl List {
         }
     }
 
-    /// What comes after a page, or after the list's beginning.
+    /// Sets what comes after a page; for 0, what the list begins with.
     #[inline]
     fn set_newer<S: Linked>(&mut self, pages: &mut impl Pages<S>, page: u32, newer: u32) {
         match PageRef::of(page) {
@@ -102,7 +102,7 @@ impl List {
         }
     }
 
-    /// What comes before a page, or before the list's end.
+    /// Sets what comes before a page; for 0, what the list ends with.
     #[inline]
     fn set_older<S: Linked>(&mut self, pages: &mut impl Pages<S>, page: u32, older: u32) {
         match PageRef::of(page) {
@@ -111,10 +111,10 @@ impl List {
         }
     }
 
-    /// Walks the whole list, from the oldest page on; `visit` gets each.
+    /// Walks the whole list, from the oldest page on, and shows each to `visit`.
     ///
     /// # Panics
-    /// If it is not a list of exactly these pages.
+    /// If the list does not consist of exactly these pages.
     #[cfg(any(test, feature = "sim"))]
     pub fn check<S: Linked>(
         &self,
@@ -127,7 +127,7 @@ impl List {
         while let Some(page) = PageRef::of(word) {
             assert!(
                 known.contains(&word),
-                "a list has {page:?}, which there isn't"
+                "a list has {page:?}, which does not exist"
             );
             let state = pages.state(page);
             assert_eq!(

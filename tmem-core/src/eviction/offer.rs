@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a shard offers to give, published so that shards are compared without their locks.
+//! What a shard offers to give up, published so that shards can be compared without their locks.
 
 use crate::eviction::policy::Policy;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::publish;
 
-/// What a shard would give first.
+/// What a shard would give up first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offer {
-    /// There is nothing.
+    /// It has nothing.
     Nothing,
-    /// A page, by its policy's word for it.
+    /// A page; the policy chose the word.
     Page(u32),
-    /// Frames that hold nothing: they go before anybody's page.
+    /// Frames that hold nothing: these go before anybody's page.
     Empty,
 }
 
@@ -54,7 +54,7 @@ impl Published {
         }
     }
 
-    /// How urgently it should go now, by that policy; `None` if there is nothing.
+    /// How urgently it should go now, according to the policy; `None` if there is nothing.
     pub(crate) fn urgency<P: Policy>(&self, now: u32) -> Option<u32> {
         match self.get() {
             Offer::Nothing => None,
@@ -64,7 +64,7 @@ impl Published {
     }
 }
 
-/// What a whole store had when it was looked at last, which may be a while ago.
+/// What a whole store had when it was last looked at, which may be a while ago.
 pub(crate) struct Seen {
     frames: AtomicU32,
     offer: Published,
@@ -88,13 +88,13 @@ impl Seen {
         self.frames.load(Ordering::Relaxed).into()
     }
 
-    /// How urgently what it would have given first should go now; `None` if there was nothing.
+    /// How urgently what it would have given up first should go now; `None` if there was nothing.
     pub(crate) fn urgency<P: Policy>(&self, now: u32) -> Option<u32> {
         self.offer.urgency::<P>(now)
     }
 }
 
-/// Of those that have something to give, the one that should give first, and how urgently.
+/// Of those with something to give, the one that should give first, and how urgently.
 pub(crate) fn most_urgent<T>(
     givers: impl Iterator<Item = T>,
     urgency: impl Fn(&T) -> Option<u32>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which client gives: weights, and the shares of memory that they mean.
+//! Which client gives: weights, and the shares of memory that follow from them.
 //!
 //! ```text
 //! client   weight  frames   share = frames of all × weight / weights of all   above
@@ -7,13 +7,13 @@
 //!   B         2      300                    400                                 -
 //! ```
 //!
-//! As long as no client has a weight, there are no shares: the page that is most urgent goes, whoever has it. As soon as one
-//! has, those without count as if theirs were [`DEFAULT_WEIGHT`].
+//! As long as no client has a weight, there are no shares: the most urgent page goes, whoever has it. As soon as one
+//! has a weight, those without one count as if theirs were [`DEFAULT_WEIGHT`].
 
-/// What a client's weight counts as that was given none, where another one has a weight. Xen's schedulers have the same.
+/// The weight of a client that was given none, where another one has a weight. Xen's schedulers have the same default.
 const DEFAULT_WEIGHT: u32 = 256;
 
-/// What a client has of ephemeral memory, and what it may have.
+/// How much ephemeral memory a client has, and how much it may claim.
 #[derive(Clone, Copy)]
 pub(crate) struct Claim {
     /// Relative to others' weights; 0: none was given.
@@ -31,7 +31,7 @@ impl Claim {
     }
 }
 
-/// The client furthest above its share, in proportion to that; none if nobody has a weight, or if all are at theirs, or below.
+/// The client furthest above its share, relative to the share; none if nobody has a weight, or nobody is above.
 pub(crate) fn furthest_above<C, I: Iterator<Item = (C, Claim)>>(
     clients: impl Fn() -> I,
 ) -> Option<C> {
@@ -42,7 +42,7 @@ pub(crate) fn furthest_above<C, I: Iterator<Item = (C, Claim)>>(
     let frames: u64 = clients().map(|(_, claim)| claim.frames).sum();
     let excess = |claim: Claim| {
         let share = frames.saturating_mul(claim.weight()) / weights.max(1);
-        // A hundredth above is still at its share.
+        // Up to a hundredth above counts as at its share.
         claim
             .frames
             .checked_sub(share + share / 128 + 1)

@@ -7,23 +7,23 @@
 //!             hand: passes over used pages and forgets their use; the first unused one goes
 //! ```
 //!
-//! A used page stays where it is, so that use costs one bit. The hand goes on from where it was, and from the newest page to
-//! the oldest. Private pages are taken by a get and come back as new ones, so that only rewriting and shared pools make use
-//! show.
+//! A used page stays where it is, so a use costs one bit. The hand goes on from where it was, and after the newest page
+//! from the oldest again. A get takes a private page, which comes back as a new one; so only rewrites and gets from
+//! shared pools count as use.
 
 use crate::eviction::list::{Linked, Links, List};
 use crate::eviction::policy::{Access, Gone, Pages, Policy, Use};
 use crate::memory::owned::InFrame;
 use crate::record::PageRef;
 
-/// Used pages that the hand passes at most before it takes one all the same.
+/// The most used pages that the hand passes before it takes one anyway.
 const PASSED: u32 = 64;
 
 /// A shard's pages in the order in which they came.
 #[derive(Default)]
 pub struct Sieve {
     list: List,
-    /// Where the next victim is looked for; `None`: at the oldest page.
+    /// Where to look for the next victim; `None`: at the oldest page.
     hand: Option<PageRef>,
 }
 
@@ -32,7 +32,7 @@ pub struct Sieve {
 #[repr(C)]
 pub struct Entry {
     links: Links,
-    /// When it came, in ticks, but for the lowest bit: whether it was used since the hand last passed.
+    /// When the page came, in ticks, except for the lowest bit: whether it was used since the hand last passed.
     stamp: u32,
 }
 // SAFETY: integers.

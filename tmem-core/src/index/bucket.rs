@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A bucket: the entries under hashes that share some low bits, in one frame.
+//! A bucket: one frame of entries whose hashes share some low bits.
 //!
 //! ```text
 //! bucket: │ entries, depth │ line × 63 │
 //! line (64 bytes): │ tag × 8 (hash bits 31..0) │ entry × 8 │
 //! ```
 //!
-//! The tag's upper half says in which line an entry's home is. A full line runs over into the next, and the last into the
-//! first; a line is filled from the front, so the first empty place in it ends a lookup.
+//! The tag's upper half gives an entry's home line. A full line overflows into the next, and the last into the first. A
+//! line is filled from the front, so the first empty place ends a lookup.
 
 use crate::frame::FRAME_BYTES;
 use crate::memory::owned::InFrame;
@@ -30,7 +30,7 @@ pub(crate) struct Entry(pub(crate) u32);
 #[repr(C, align(64))]
 pub(super) struct Line {
     pub(super) tags: [u32; WAYS],
-    /// Zero: empty. Filled from the front.
+    /// Zero means empty. Filled from the front.
     pub(super) entries: [u32; WAYS],
 }
 
@@ -39,7 +39,7 @@ pub(super) type Lines = [Line; LINES];
 #[repr(C)]
 pub(super) struct Bucket {
     pub(super) entries: u16,
-    /// How many low hash bits all its entries share.
+    /// How many low bits the hashes of all its entries share.
     pub(super) depth: u8,
     pub(super) lines: Lines,
 }
@@ -47,7 +47,7 @@ pub(super) struct Bucket {
 unsafe impl InFrame for Bucket {}
 const _: () = assert!(size_of::<Bucket>() == FRAME_BYTES);
 
-/// Where entries under a hash are.
+/// Where to look for the entries under a hash.
 #[derive(Clone, Copy)]
 pub(crate) struct Probe<'a> {
     pub(super) lines: Option<&'a Lines>,
@@ -89,7 +89,7 @@ fn after(line: usize) -> usize {
     if line + 1 < LINES { line + 1 } else { 0 }
 }
 
-/// How far a line is behind another one.
+/// How many lines one is behind another, in the order of overflow.
 fn distance(line: usize, from: usize) -> usize {
     (line + LINES - from) % LINES
 }
@@ -116,7 +116,7 @@ pub(super) fn locate(lines: &Lines, tag: u32, entry: Entry) -> Option<(usize, us
     None
 }
 
-/// Puts an entry into the first line from its home on that has room.
+/// Puts an entry into the first line with room, from its home on.
 pub(super) fn place(lines: &mut Lines, tag: u32, entry: Entry) -> bool {
     let mut at = home(tag);
     for _ in 0..LINES {
@@ -132,7 +132,8 @@ pub(super) fn place(lines: &mut Lines, tag: u32, entry: Entry) -> bool {
     false
 }
 
-/// Takes an entry out of a line and closes the gap: from its own line, then from those that ran over.
+/// Removes an entry from a line and closes the gap, with an entry of that line, then with those that overflowed from
+/// it.
 pub(super) fn take(lines: &mut Lines, mut line: usize, mut way: usize) {
     loop {
         let here = &mut lines[line % LINES];
@@ -149,7 +150,7 @@ pub(super) fn take(lines: &mut Lines, mut line: usize, mut way: usize) {
         if !was_full {
             return;
         }
-        // Entries that passed this line when it was full must still be found: pull one back.
+        // Entries that overflowed past this line when it was full must still be found: pull one back.
         let mut next = after(line % LINES);
         loop {
             let passed = (0..WAYS).find(|&way| {
@@ -166,7 +167,7 @@ pub(super) fn take(lines: &mut Lines, mut line: usize, mut way: usize) {
                 (line, way) = (next, found);
                 break;
             }
-            // Only a run of full lines can have been passed.
+            // Entries overflow past full lines only.
             if lines[next % LINES].entries[WAYS - 1] == 0 || next == line {
                 return;
             }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Every directory slot leads to the bucket of its hashes, and every entry lies where a lookup passes.
+//! Every directory slot leads to the bucket for its hashes, and every entry is where a lookup finds it.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ impl Index {
             let Some(at) = self.directory.slot(slot) else {
                 panic!("directory slot {slot} leads nowhere");
             };
-            // SAFETY: by the invariant that this is to check.
+            // SAFETY: by the very invariant that is being checked.
             let bucket = unsafe { at.as_ref() };
             let prefix = low_bits(slot as u32, bucket.depth);
             assert_eq!(

@@ -7,8 +7,8 @@
 //!                        leaf: 512 slots, one frame ─► buckets
 //! ```
 //!
-//! It doubles without being copied: a leaf not there yet reads as its twin in the lower half, the one whose number differs in
-//! the highest bit.
+//! It doubles without being copied: a missing leaf reads as its twin in the lower half, whose number differs in the
+//! highest bit.
 
 use core::ptr::NonNull;
 
@@ -17,10 +17,10 @@ use crate::index::bucket::Bucket;
 use crate::memory::owned::{InFrame, Owned};
 use crate::memory::supply::{Shortage, Supply};
 
-/// Slots of a directory's leaf.
+/// Slots in a leaf of the directory.
 pub(super) const LEAF: usize = 512;
 pub(super) const LEAVES: usize = 512;
-/// Directory bits at most.
+/// The most bits that the directory uses.
 pub(super) const DEPTH: u8 = 18;
 const _: () = assert!(1 << DEPTH == LEAVES * LEAF);
 
@@ -33,13 +33,13 @@ pub(super) struct Leaves(pub(super) [Option<Owned<Leaf>>; LEAVES]);
 unsafe impl InFrame for Leaves {}
 
 /// # Invariants
-/// What a slot points to is a bucket that was given up to the directory ([`hand_over`]) and not taken back.
+/// What a slot points to is a bucket that was handed over to the directory ([`hand_over`]) and not taken back.
 pub(super) struct Directory {
     /// Bits in use.
     pub(super) depth: u8,
-    /// The first leaf; there is none while there is no bucket.
+    /// The first leaf; `None` while there is no bucket.
     pub(super) leaf: Option<Owned<Leaf>>,
-    /// Those from the second on.
+    /// The leaves from the second on.
     pub(super) leaves: Option<Owned<Leaves>>,
 }
 
@@ -71,7 +71,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Gives all leaves back. The buckets are gone.
+    /// Gives all leaves back. The buckets must be gone.
     pub(super) fn close<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
         self.depth = 0;
         self.give_leaves(1, supply);
@@ -80,7 +80,7 @@ impl Directory {
         }
     }
 
-    /// Reads a directory slot. A leaf not there yet reads as the one that differs in its highest bit.
+    /// Reads a directory slot. A missing leaf reads as its twin.
     #[inline]
     pub(super) fn slot(&self, slot: usize) -> Option<NonNull<Bucket>> {
         let mut leaf = slot / LEAF;
@@ -95,7 +95,8 @@ impl Directory {
         self.leaf.as_ref()?.0[slot % LEAF]
     }
 
-    /// Deepens the directory to `depth` bits. No lookup changes, and from here on the upper half is kept up to date.
+    /// Deepens the directory to `depth` bits. Lookups find the same as before; from now on the upper half is kept up to
+    /// date.
     pub(super) fn double(&mut self, depth: u8) {
         let half = 1 << self.depth;
         if depth > self.depth
@@ -109,7 +110,7 @@ impl Directory {
         self.depth = depth;
     }
 
-    /// Lets the directory be only `depth` bits deep: no bucket is deeper.
+    /// Reduces the directory to `depth` bits. No bucket may be deeper.
     pub(super) fn shallow<H: Host>(&mut self, depth: u8, supply: &mut Supply<'_, H>) {
         if depth < self.depth {
             self.depth = depth;
@@ -158,7 +159,7 @@ impl Directory {
         }
     }
 
-    /// Gives the directory's leaves back from `first` on, which is not zero.
+    /// Gives the directory's leaves back from `first` on, which must not be zero.
     fn give_leaves<H: Host>(&mut self, first: usize, supply: &mut Supply<'_, H>) {
         let Some(leaves) = &mut self.leaves else {
             return;
@@ -186,7 +187,7 @@ fn highest_bit(leaf: usize) -> usize {
     1 << (leaf | 1).ilog2()
 }
 
-/// Gives a bucket up to the directory.
+/// Hands a bucket over to the directory.
 pub(super) fn hand_over(bucket: Owned<Bucket>) -> NonNull<Bucket> {
     bucket.into_frame().cast()
 }

@@ -9,10 +9,10 @@
 //! line (64 bytes): │ tag × 8 (hash bits 31..0) │ entry × 8 │
 //! ```
 //!
-//! A lookup reads a slot of the directory, which is dense, and one line of a bucket. A full line runs over into the next.
-//! A bucket that is seven eighths full splits in two, by its entries' tags alone; two that have become nearly empty merge.
-//! Above one frame, the directory doubles without being copied: a leaf not there yet reads as its twin in the lower half. So
-//! no insertion does more work than a split: two frames written, at most.
+//! A lookup reads one slot of the directory, which is dense, and usually one line of a bucket. A full line overflows
+//! into the next. A bucket that is seven eighths full splits in two, by its entries' tags alone; two that have become
+//! nearly empty merge. Above one frame, the directory doubles without being copied: a missing leaf reads as its twin in
+//! the lower half. So no insertion does more work than a split, which writes two frames at most.
 
 pub(crate) mod bucket;
 #[cfg(any(test, feature = "sim"))]
@@ -33,9 +33,9 @@ use crate::prefetch::prefetch;
 pub(crate) use crate::index::bucket::{Entry, Probe};
 
 /// # Invariants
-/// What a slot of the directory points to is a bucket of this index: an `Owned` of this index's supply, given up to it.
-/// Exactly the slots whose low bits, as many as the bucket's depth, are those of its entries point to it. Nobody outside
-/// has a pointer to one.
+/// What a slot of the directory points to is a bucket of this index: an `Owned` from this index's supply, handed over
+/// to it. A bucket of depth `d` is pointed to by exactly the slots whose low `d` bits are those of its entries. No
+/// pointer to a bucket exists outside.
 pub(crate) struct Index {
     directory: Directory,
     entries: u32,
@@ -43,9 +43,9 @@ pub(crate) struct Index {
     depths: [u32; DEPTH as usize + 1],
 }
 
-// SAFETY: by the invariants the pointers in it are its own buckets, so sending it sends them too.
+// SAFETY: by the invariants its pointers lead to its own buckets, so sending it sends them too.
 unsafe impl Send for Index {}
-// SAFETY: a shared index gives shared access to its buckets, and no more.
+// SAFETY: a shared index gives shared access to its buckets only.
 unsafe impl Sync for Index {}
 
 impl Index {
@@ -57,7 +57,7 @@ impl Index {
         }
     }
 
-    /// Where entries under `hash` are; asks the CPU for the line that a lookup begins with.
+    /// Where to look for entries under `hash`; prefetches the line that a lookup begins with.
     #[inline]
     pub(crate) fn probe(&self, hash: u64) -> Probe<'_> {
         let lines = self.bucket(hash).map(|bucket| &bucket.lines);
@@ -68,7 +68,7 @@ impl Index {
         Probe { lines, tag }
     }
 
-    /// Asks the CPU for what an insertion under `hash`, or a removal, needs besides what a lookup does.
+    /// Prefetches what inserting or removing an entry under `hash` needs beyond what a lookup does.
     #[inline]
     pub(crate) fn prefetch_change(&self, hash: u64) {
         if let Some(bucket) = self.bucket(hash) {
@@ -95,7 +95,7 @@ impl Index {
         Ok(())
     }
 
-    /// Adds an entry in room that `reserve` made.
+    /// Adds an entry in room that was reserved.
     pub(crate) fn insert(&mut self, hash: u64, entry: Entry) {
         if let Some(bucket) = self.bucket_mut(hash)
             && place(&mut bucket.lines, hash as u32, entry)
@@ -105,7 +105,7 @@ impl Index {
         }
     }
 
-    /// Lets the entry `old` under `hash` be `new`.
+    /// Replaces the entry `old` under `hash` by `new`.
     pub(crate) fn replace(&mut self, hash: u64, old: Entry, new: Entry) {
         if let Some(bucket) = self.bucket_mut(hash)
             && let Some((line, way)) = locate(&bucket.lines, hash as u32, old)
@@ -114,7 +114,7 @@ impl Index {
         }
     }
 
-    /// Removes an entry, and gives back what room that frees.
+    /// Removes an entry, and gives back any room that this frees.
     pub(crate) fn remove<H: Host>(&mut self, hash: u64, entry: Entry, supply: &mut Supply<'_, H>) {
         let Some(bucket) = self.bucket_mut(hash) else {
             return;
@@ -145,9 +145,9 @@ impl Index {
             if let Some(bucket) = self.directory.slot(slot) {
                 // SAFETY: by the invariant, a live bucket.
                 let depth = unsafe { bucket.as_ref() }.depth;
-                // The last slot that names it, so that none is left when it goes.
+                // At the last slot that points to it, so that none is left when it goes.
                 if slot >> depth == ((1usize << self.directory.depth) - 1) >> depth {
-                    // SAFETY: as above; no slot that is still to be looked at names it.
+                    // SAFETY: as above; no slot still to be visited points to it.
                     supply.give_metadata(unsafe { Owned::adopt(bucket) });
                 }
             }
@@ -161,7 +161,7 @@ impl Index {
         let bucket = self
             .directory
             .slot(low_bits(hash as u32, self.directory.depth))?;
-        // SAFETY: by the invariant, a live bucket of this index's, which is borrowed.
+        // SAFETY: by the invariant, a live bucket of this index, which is borrowed.
         Some(unsafe { bucket.as_ref() })
     }
 
@@ -170,11 +170,12 @@ impl Index {
         let mut bucket = self
             .directory
             .slot(low_bits(hash as u32, self.directory.depth))?;
-        // SAFETY: by the invariant, a live bucket of this index's, which is borrowed for writing.
+        // SAFETY: by the invariant, a live bucket of this index, which is borrowed for writing.
         Some(unsafe { bucket.as_mut() })
     }
 
-    /// Lets the directory be as deep as the deepest bucket; else what was once large would never merge again.
+    /// Makes the directory as deep as the deepest bucket; otherwise an index that was once large would never merge
+    /// buckets again.
     fn flatten<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
         let mut depth = self.directory.depth;
         while depth > 0 && self.depths[usize::from(depth.min(DEPTH))] == 0 {
@@ -183,7 +184,7 @@ impl Index {
         self.directory.shallow(depth, supply);
     }
 
-    /// Halves the bucket of `hash`, or changes nothing but the room made ready for it.
+    /// Splits the bucket of `hash`. On failure, no more than the room for it has changed.
     fn split<H: Host>(&mut self, hash: u64, supply: &mut Supply<'_, H>) -> Result<(), Shortage> {
         let depth = self.bucket(hash).map_or(DEPTH, |bucket| bucket.depth);
         if depth >= DEPTH {
@@ -211,7 +212,7 @@ impl Index {
                 } else {
                     place(&mut to.lines, tag, Entry(entry));
                     to.entries += 1;
-                    // What fills the gap, if anything, is looked at next.
+                    // Whatever fills the gap is looked at next.
                     take(&mut from.lines, line, way);
                 }
             }
@@ -221,7 +222,7 @@ impl Index {
         to.depth = depth + 1;
         self.depths[usize::from(depth)] -= 1;
         self.depths[usize::from(depth) + 1] += 2;
-        // INVARIANT: each slot with the new bucket's low bits is pointed to it now.
+        // INVARIANT: each slot with the new bucket's low bits is about to point to it.
         let to = hand_over(to);
         for slot in slots(first, step, 1 << doubled) {
             self.directory.set_slot(slot, to);
@@ -229,10 +230,10 @@ impl Index {
         Ok(())
     }
 
-    /// Joins the bucket of `hash` with the one it was split from, if both are nearly empty; says whether it did.
+    /// Merges the bucket of `hash` with the one it was split from, if both are nearly empty; returns whether it did.
     fn merge<H: Host>(&mut self, hash: u64, supply: &mut Supply<'_, H>) -> bool {
         let depth = self.bucket(hash).map_or(0, |bucket| bucket.depth);
-        // Bounded work, and a bucket so much shallower than the rest is rare.
+        // Keeps the work bounded; a bucket so much shallower than the directory is rare.
         if depth == 0 || self.directory.depth - depth.min(self.directory.depth) > 6 {
             return false;
         }
@@ -245,7 +246,8 @@ impl Index {
         if kept == gone {
             return false;
         }
-        // SAFETY: by the invariant live buckets of this index's, which is borrowed for writing; and two different ones.
+        // SAFETY: by the invariant, two live buckets of this index, which is borrowed for writing, and not the same
+        // one.
         let (to, from) = unsafe { (kept.as_mut(), gone.as_ref()) };
         if to.depth != depth || from.depth != depth || to.entries + from.entries > MERGE {
             return false;
@@ -267,7 +269,7 @@ impl Index {
         for slot in slots(upper, 1 << depth, 1 << self.directory.depth) {
             self.directory.set_slot(slot, kept);
         }
-        // SAFETY: a bucket of this index's; the slots that pointed to it, which are those with its low bits, do no more.
+        // SAFETY: a bucket of this index; the slots that pointed to it, those with its low bits, no longer do.
         supply.give_metadata(unsafe { Owned::adopt(gone) });
         true
     }

@@ -91,7 +91,7 @@ fn finds_what_was_inserted_though_hashes_are_alike() {
     let mut chance = Chance(1);
     let supply = &mut frames.of(&host);
     for round in 0..40_000u32 {
-        // Low bits that are seldom set: some buckets are much deeper than others.
+        // Low bits that are rarely set make some buckets much deeper than others.
         let low = chance.next() & chance.next();
         let hash = chance.next() << 16 ^ low & 0xffff;
         let growing = round / 8000 % 2 == 0;

@@ -6,10 +6,11 @@
 //! │ live │ vacant ⇄ live │ live │ vacant ⇄ live │ untouched  │
 //! ```
 //!
-//! Vacant records below `len` form a list; a new record takes the latest of them. Vacant ones at the end are cut off and
-//! frames given back as soon as they are empty, and when holes are more than an eighth the owner moves the last record
-//! into one ([`Arena::hole`]): whatever the order of removals, room follows need. A record at the end that can't be moved
-//! may hold up any number of holes, so that what one call cuts off is bounded, and the rest waits ([`Arena::needs_trim`]).
+//! Vacant records below `len` (*holes*) form a list; a new record fills the latest. Vacant records at the end are cut
+//! off, and their frames given back once empty. When more than an eighth are holes, the owner moves the last record
+//! into one ([`Arena::hole`]). So the arena shrinks whatever the order of removals. Behind a last record that can't be
+//! moved any number of holes may gather; one call cuts off a bounded number of them, and the rest waits
+//! ([`Arena::needs_trim`]).
 
 #[cfg(any(test, feature = "sim"))]
 mod check;
@@ -22,18 +23,18 @@ use crate::memory::supply::{Shortage, Supply};
 use crate::memory::table::Table;
 use crate::prefetch::prefetch;
 
-/// A record that can say that it is none.
+/// A record that can be vacant.
 pub(crate) trait Record: InFrame + Copy {
     /// A vacant record, in the list of vacant ones.
     fn vacant(previous: u32, next: u32) -> Self;
-    /// The neighbours in that list; `None` for a live record.
+    /// The neighbours in the list of vacant records; `None` for a live record.
     fn vacancy(&self) -> Option<(u32, u32)>;
 }
 
 /// No record.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// Holes that one call cuts off the end, and frames that it gives back for them.
+/// The most holes that one call cuts off the end, and the most frames that it gives back for them.
 const CUT: u32 = 256;
 const SHRINK: u32 = 4;
 
@@ -43,7 +44,7 @@ pub(crate) struct Arena<T: Record> {
     /// The vacant record to fill next.
     hole: u32,
     holes: u32,
-    /// There was more to cut off than one call does.
+    /// The last call left some to cut off.
     untrimmed: bool,
 }
 
@@ -84,7 +85,7 @@ impl<T: Record> Arena<T> {
         Ok(())
     }
 
-    /// Stores a record in room that `reserve` made.
+    /// Stores a record in room that was reserved.
     pub(crate) fn insert(&mut self, record: T) -> u32 {
         let number = self.hole;
         if number == NONE {
@@ -95,7 +96,7 @@ impl<T: Record> Arena<T> {
         }
         self.unlink_hole(number);
         self.table[number] = record;
-        // The hole after the next one, whose link the next insertion writes.
+        // The next insertion writes the link of the hole after the next one.
         if self.hole != NONE
             && let Some((_, after)) = self.table[self.hole].vacancy()
             && after != NONE
@@ -105,7 +106,7 @@ impl<T: Record> Arena<T> {
         number
     }
 
-    /// Removes a live record and gives back what room that frees.
+    /// Removes a live record, and gives back any room that this frees.
     pub(crate) fn remove<H: Host>(&mut self, number: u32, supply: &mut Supply<'_, H>) {
         debug_assert!(self.is_live(number));
         let next = self.hole;
@@ -118,7 +119,7 @@ impl<T: Record> Arena<T> {
         self.trim(supply);
     }
 
-    /// Cuts vacant records off the end, then frames: some of them, if there are many.
+    /// Cuts vacant records, then empty frames, off the end: a bounded number of each.
     pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
         for _ in 0..CUT {
             if !self.ends_in_hole() {
@@ -146,7 +147,8 @@ impl<T: Record> Arena<T> {
     }
 
     fn has_spare_frame(&self) -> bool {
-        // One empty frame stays, so that a record that comes and goes at a frame's edge does not take the frame along.
+        // One empty frame is kept, so that a record that comes and goes at a frame's edge does not take and give the
+        // frame each time.
         self.table.capacity() - self.len
             >= if self.len == 0 {
                 1
@@ -155,7 +157,7 @@ impl<T: Record> Arena<T> {
             }
     }
 
-    /// If holes are too many: the number of the last record, which should move, and of the hole it should move to.
+    /// If there are too many holes: the number of the last record, which should move, and of the hole to move it to.
     pub(crate) fn hole(&self) -> Option<(u32, u32)> {
         (self.holes > self.len / 8 + Table::<T>::IN_FRAME / 2)
             .then(|| self.any_hole())

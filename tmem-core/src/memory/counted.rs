@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Metadata frames that several hold.
+//! Metadata frames with several holders.
 
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use crate::memory::owned::Owned;
 use crate::sync::atomic::{AtomicU32, Ordering, fence};
 
-/// A type that keeps the count of its holders.
+/// A type that has room for the count of its holders.
 pub(crate) trait Holders {
     fn holders(&self) -> &AtomicU32;
 }
@@ -28,7 +28,7 @@ impl<T: Holders> Counted<T> {
     /// The first holder of a frame.
     pub(crate) fn new(owned: Owned<T>) -> Self {
         owned.holders().store(1, Ordering::Relaxed);
-        // INVARIANT: one holder, counted.
+        // INVARIANT: the holder was counted above.
         Self(owned.into_frame().cast())
     }
 
@@ -38,7 +38,7 @@ impl<T: Holders> Counted<T> {
         Self(self.0)
     }
 
-    /// Lets go without giving the frame back; another holder must do that.
+    /// Lets go without giving the frame back; there must be another holder, which will.
     pub(crate) fn forget(self) {
         self.holders().fetch_sub(1, Ordering::Release);
     }
@@ -49,16 +49,16 @@ impl<T: Holders> Counted<T> {
             return None;
         }
         fence(Ordering::Acquire);
-        // SAFETY: the last holder has the frame alone.
+        // SAFETY: the last holder has the frame to itself.
         Some(unsafe { Owned::adopt(self.0) })
     }
 
-    /// How many hold the frame.
+    /// How many holders the frame has.
     pub(crate) fn count(&self) -> u32 {
         self.holders().load(Ordering::Acquire)
     }
 
-    /// Whether nobody else holds the frame. It stays so if nobody but the caller can make more holders.
+    /// Whether there is no other holder. That stays true if nobody but the caller can make one.
     pub(crate) fn is_last(&self) -> bool {
         self.count() == 1
     }
@@ -68,7 +68,7 @@ impl<T: Holders> Counted<T> {
     }
 
     /// # Safety
-    /// `raw` came from `into_raw`, and stands for that holder.
+    /// `raw` came from `into_raw`, and the result takes the place of that holder.
     pub(crate) unsafe fn from_raw(raw: NonNull<T>) -> Self {
         // INVARIANT: the caller's promise.
         Self(raw)

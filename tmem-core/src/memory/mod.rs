@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Memory out of single frames: whose they are, and what is built of them.
+//! Memory made of single frames: who owns them, and what is built from them.
 //!
 //! ```text
 //! host ─► supply ─┬─► owned ──► counted        one typed frame, with one holder or several
@@ -11,7 +11,7 @@
 //!
 //! - *trim*: give back frames that hold nothing;
 //! - *compact*: move what is stored together, so that frames hold nothing;
-//! - *remove*: take away what is stored.
+//! - *remove*: drop what is stored.
 
 pub(crate) mod arena;
 pub(crate) mod counted;

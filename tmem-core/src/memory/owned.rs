@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Metadata frames with a type and one owner.
+//! Typed metadata frames with one owner.
 
 use core::marker::PhantomData;
 use core::mem::{MaybeUninit, size_of};
@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 
 use crate::frame::{FRAME_BYTES, FrameBytes};
 
-/// Types that a zeroed metadata frame holds.
+/// Types that a zeroed metadata frame may hold.
 ///
 /// # Safety
 /// A value of all zero bytes is valid.
@@ -79,7 +79,7 @@ impl<T> Owned<T> {
         }
     }
 
-    /// Ends the ownership; the caller must see to the frame.
+    /// Gives up ownership; the caller must take care of the frame.
     pub(crate) fn into_frame(self) -> NonNull<FrameBytes> {
         self.frame.cast()
     }

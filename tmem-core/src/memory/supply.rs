@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The supply of frames: the host's frames, counted and charged.
+//! The supply of frames: taken from the host, counted and charged.
 //!
 //! ```text
 //! Supply (for one call) ─┬─► host: alloc, free, charge
 //!                        └─► Frames: │ account │ metadata │ data │ spare data frames × 4 │
 //! ```
 //!
-//! Each shard has its own [`Frames`], so that every frame is charged to somebody and none is lost. Nothing here waits, and
+//! Each shard has its own [`Frames`], so that every frame is accounted for and none is lost. Nothing here waits, and
 //! nothing is larger than one frame.
 
 #[cfg(any(test, feature = "sim"))]
@@ -24,20 +24,20 @@ use crate::memory::owned::{InFrame, Owned};
 /// Why the supply has no frame to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shortage {
-    /// The account is at its limit: only giving back frames of the same account helps.
+    /// The account is at its limit: only giving back frames charged to it helps.
     Quota,
-    /// The host has no free frame: taking ephemeral pages from anybody helps.
+    /// The host has no free frame: evicting anybody's ephemeral pages helps.
     Memory,
-    /// A structure is at the largest size it is built for: nothing helps.
+    /// A structure has reached its largest size: nothing helps.
     Full,
 }
 
-/// Spare data frames that a shard keeps, so that a store in balance leaves the host's allocator alone.
+/// Spare data frames that a shard keeps, so that puts and removals in balance leave the host's allocator alone.
 pub(crate) const SPARES: usize = 4;
 
 /// What one shard holds of the host's memory.
 pub(crate) struct Frames<H: Host> {
-    /// Whom frames are charged to, if to anybody.
+    /// The account that frames are charged to, if any.
     account: Option<H::Account>,
     home: Home,
     metadata: u32,
@@ -50,7 +50,7 @@ impl<H: Host> Frames<H> {
         Self::at(account, Home::NOWHERE)
     }
 
-    /// Of a shard that its frames' holders name so.
+    /// For the shard that is `home` to the frames.
     pub(crate) const fn at(account: Option<H::Account>, home: Home) -> Self {
         Self {
             account,
@@ -61,7 +61,7 @@ impl<H: Host> Frames<H> {
         }
     }
 
-    /// Metadata frames that were taken before.
+    /// With a number of metadata frames that were taken before.
     pub(crate) fn holding(account: Option<H::Account>, metadata: u32) -> Self {
         Self {
             metadata,
@@ -74,12 +74,12 @@ impl<H: Host> Frames<H> {
         self.metadata + self.data
     }
 
-    /// Data frames held that carry no data.
+    /// Data frames held that hold no data.
     pub(crate) fn spares(&self) -> u32 {
         self.spares.len() as u32
     }
 
-    /// Pairs the counts with the host they are counts of.
+    /// Pairs the counts with the host that the frames come from.
     pub(crate) fn of<'a>(&'a mut self, host: &'a H) -> Supply<'a, H> {
         Supply { host, frames: self }
     }
@@ -138,7 +138,7 @@ impl<H: Host> Supply<'_, H> {
         self.uncharge();
     }
 
-    /// A data frame, its bytes undefined.
+    /// A data frame; its contents are undefined.
     pub(crate) fn take_data(&mut self) -> Result<FrameNumber, Shortage> {
         if let Some(spare) = self.frames.spares.pop() {
             return Ok(spare);
@@ -152,14 +152,14 @@ impl<H: Host> Supply<'_, H> {
         Ok(frame)
     }
 
-    /// Keeps the frame for the next page, or gives it to the host if there are enough of them.
+    /// Keeps the frame for the next page, or gives it to the host if there are enough spare ones.
     pub(crate) fn give_data(&mut self, frame: FrameNumber) {
         if let Err(frame) = self.frames.spares.push(frame) {
             self.give_to_host(frame);
         }
     }
 
-    /// Gives the spare frames to the host; says how many there were.
+    /// Gives the spare frames to the host; returns how many there were.
     pub(crate) fn trim(&mut self) -> u32 {
         let spares = self.frames.spares();
         while let Some(spare) = self.frames.spares.pop() {
@@ -173,21 +173,21 @@ impl<H: Host> Supply<'_, H> {
         self.host.note_holder(frame, self.frames.home.holder(what));
     }
 
-    /// Moves a data frame's bytes to another frame, which `what` holds then; `None` if the host has none. What is charged
-    /// stays.
+    /// Moves a data frame's bytes to another frame, which `what` then holds; `None` if the host has none. The charge is
+    /// unchanged.
     pub(crate) fn move_data(&mut self, from: FrameNumber, what: What) -> Option<FrameNumber> {
         let to = self.host.alloc_data()?;
         self.with_data(from, |from| {
-            // SAFETY: just taken, and so nobody else's.
+            // SAFETY: just taken, so nobody else has it.
             unsafe { lend(self.host, to, |to| to.0 = from.0) }
         });
-        // SAFETY: the shard held the frame, and the caller drops every mention of it.
+        // SAFETY: the shard held the frame, and the caller forgets its number.
         unsafe { self.host.free_data(from) };
         self.note(to, what);
         Some(to)
     }
 
-    /// Gives a spare frame to the host; says whether that frame was one.
+    /// Gives that frame to the host if it is a spare one; returns whether it was.
     pub(crate) fn drain_one(&mut self, frame: FrameNumber) -> bool {
         let spares = &mut self.frames.spares;
         let Some(at) = spares.iter().position(|there| *there == frame) else {
@@ -202,7 +202,7 @@ impl<H: Host> Supply<'_, H> {
     }
 
     fn give_to_host(&mut self, frame: FrameNumber) {
-        // SAFETY: the shard held the frame, and its callers drop every mention of it.
+        // SAFETY: the shard held the frame, and the callers forget its number.
         unsafe { self.host.free_data(frame) };
         self.frames.data -= 1;
         self.uncharge();

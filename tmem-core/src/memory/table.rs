@@ -7,8 +7,8 @@
 //!      └── double ──► 512 pointers ─► 512 pointers ─► block
 //! ```
 //!
-//! Like a classic file's block map: a short array costs its blocks alone, a long one 8 bytes a block more, and it grows
-//! and shrinks by one frame at a time. Records never move by themselves.
+//! It works like the block map of a classic Unix file: a short array costs no more than its blocks, a long one 8 bytes
+//! a block more, and it grows and shrinks one frame at a time. Records never move by themselves.
 
 #[cfg(any(test, feature = "sim"))]
 mod check;
@@ -116,7 +116,7 @@ impl<T: InFrame> Map<T> {
         Ok(())
     }
 
-    /// Takes block `number`, the last one, and the directories that only it needed.
+    /// Gives back block `number`, the last one, and the directories that only it needed.
     fn drop_last<H: Host>(&mut self, number: usize, supply: &mut Supply<'_, H>) {
         if number < DIRECT {
             release(&mut self.direct[number], supply);
@@ -150,7 +150,7 @@ impl<T: InFrame> Map<T> {
 pub(crate) struct Table<T: InFrame> {
     map: Map<T>,
     blocks: u32,
-    /// What a number out of range reads and writes: an error in the engine then stays an error of one record.
+    /// What a number out of range reads and writes, so that a bug in the engine damages one record and no more.
     sink: T,
 }
 
@@ -186,7 +186,7 @@ impl<T: InFrame> Table<T> {
         Ok(())
     }
 
-    /// Takes the last frame of records away.
+    /// Gives back the last frame of records.
     pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
         if let Some(last) = self.blocks.checked_sub(1) {
             self.map.drop_last(last as usize, supply);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Records, index, lists and frames of a shard tell the same story.
+//! A shard's records, index, lists and frames agree with each other.
 
 use std::vec;
 use std::vec::Vec;
@@ -19,7 +19,7 @@ pub(crate) struct Holdings {
     pub(crate) objects: u64,
     pub(crate) pages: u64,
     pub(crate) frames: u64,
-    /// Frames of journals, which are charged to nobody.
+    /// Frames of journals, which no account is charged for.
     pub(crate) journals: u64,
     /// Neighbours that are out of their policy's order.
     pub(crate) inversions: u64,
@@ -55,7 +55,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         }
     }
 
-    /// Looks every object and page up by its name; returns all pages.
+    /// Looks up every object and page by its name; returns all pages.
     fn check_objects(&self, cx: &Context<'_, H>) -> Vec<PageRef> {
         let mut pages = Vec::new();
         for number in self.records.objects.numbers() {
@@ -87,7 +87,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
             while at != NONE {
                 assert!(
                     self.records.pages.is_live(at),
-                    "object {number} lists page {at}, which there isn't"
+                    "object {number} lists page {at}, which does not exist"
                 );
                 let page = &self.records.pages[at];
                 assert_eq!(page.object, number, "object of page {at}");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Giving frames back: moving records and packed bytes together, and letting go of what is empty.
+//! Giving frames back: moving records and packed bytes closer together, and releasing what is empty.
 
 use crate::compress::scratch::Scratch;
 use crate::eviction::Policy;
@@ -11,7 +11,7 @@ use crate::shard::context::Context;
 use crate::shard::records::Page;
 
 impl<H: Host, P: Policy> Shard<H, P> {
-    /// Gives frames back that hold no data; says how many.
+    /// Gives back the frames that hold no data; returns how many.
     pub(crate) fn trim_all(&mut self, host: &H) -> u32 {
         let before = self.frames.held();
         if self.needs_trim() {
@@ -21,7 +21,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         before.saturating_sub(self.frames.held())
     }
 
-    /// One step towards denser packing, if packing leaves much room.
+    /// Takes one step towards denser packing, if packed frames have much free room.
     pub(crate) fn compact(&mut self, cx: &Context<'_, H>) {
         if self.contents.needs_compaction() {
             cx.host
@@ -42,7 +42,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         }
     }
 
-    /// Gives back room that was made ready and not used.
+    /// Gives back room that was reserved and not used.
     pub(super) fn trim(&mut self, host: &H) {
         let supply = &mut self.frames.of(host);
         self.records.objects.trim(supply);
@@ -51,7 +51,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         self.index.trim(supply);
     }
 
-    /// Whether it holds more empty frames than one call gives back.
+    /// Whether there are empty frames left that [`Shard::trim`] should give back.
     pub(crate) fn needs_trim(&self) -> bool {
         self.records.objects.needs_trim()
             || self.records.pages.needs_trim()
@@ -69,7 +69,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         debug_assert_eq!(self.frames.held(), 0, "an empty shard holds frames");
     }
 
-    /// Tells everybody who knows a page by `old` that its record is now `new`, which is already filled in.
+    /// Tells all that refer to a page as `old` that its record is now `new`, which is already filled in.
     pub(super) fn rename(&mut self, cx: &Context<'_, H>, old: PageRef, new: PageRef) {
         if let Some(policy) = &mut self.policy {
             policy.moved(&mut self.records, old, new);
@@ -107,7 +107,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         self.rename(cx, PageRef::Page(from), PageRef::Page(to));
     }
 
-    /// Moves a solo object. One with many pages stays: they know it by its number.
+    /// Moves a solo object. One with many pages stays, as they refer to it by number.
     pub(super) fn move_object(&mut self, cx: &Context<'_, H>, from: u32, to: u32) {
         let hash = cx.hasher.object(self.records.objects[from].handle());
         if self.records.objects[from].solo_index().is_none() {

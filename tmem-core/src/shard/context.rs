@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a shard's work needs from outside.
+//! What an operation on a shard needs from outside it.
 
 use crate::eviction::Access;
 use crate::hash::{Hasher, PageKey};
 use crate::host::Host;
 use crate::names::ClientId;
 
-/// What a shard's work needs from outside.
+/// What an operation on a shard needs from outside it.
 pub(crate) struct Context<'a, H: Host> {
     pub(crate) host: &'a H,
     pub(crate) hasher: Hasher,
@@ -16,7 +16,7 @@ pub(crate) struct Context<'a, H: Host> {
 }
 
 impl<H: Host> Context<'_, H> {
-    /// What a policy is told of an operation on that page.
+    /// What a policy is told about an operation on that page.
     #[inline]
     pub(crate) fn access(&self, key: PageKey) -> Access {
         Access {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Taking pages away to free a frame.
+//! Evicting pages to free a frame.
 
 use crate::contents::place::Place;
 use crate::eviction::{Gone, Policy};
@@ -10,8 +10,8 @@ use crate::shard::{BATCH, Shard};
 use crate::stats::Count;
 
 impl<H: Host, P: Policy> Shard<H, P> {
-    /// Evicts the page that should go next and, if it shares a frame, all that share it. Says how many pages went: none, if there was
-    /// something empty to give back.
+    /// Evicts the page that should go next and, if it shares a frame, all pages that share it. Returns how many pages
+    /// went: none if there was something empty to give back instead.
     pub(crate) fn evict(&mut self, cx: &Context<'_, H>) -> u32 {
         if self.needs_trim() {
             self.trim(cx.host);
@@ -37,10 +37,11 @@ impl<H: Host, P: Policy> Shard<H, P> {
         evicted
     }
 
-    /// Evicts a page that has a record and no bytes, and moves the last records into holes: frames of records are what
-    /// comes back then, and it takes no more pages than have their records in one.
+    /// Evicts a page that has a record but no bytes, and moves the last records into holes. What comes back is a frame
+    /// of records, after at most as many evictions as the frame has records.
     fn evict_record(&mut self, cx: &Context<'_, H>, victim: PageRef) {
-        // The record of an object with many pages stays where it is; at the end, only its own pages can make it go.
+        // The record of an object with many pages can't be moved: if it is the last, only evicting those pages frees
+        // it.
         let last = self.records.objects.end().checked_sub(1);
         let held_up = last
             .filter(|&last| {
@@ -76,7 +77,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         let pool = self.records.pool_of(at);
         self.stats.add(pool, Count::Evicted);
         self.remove(cx, at, Gone::Evicted);
-        // What the next eviction will read.
+        // The next eviction will read this.
         if let Some(next) = self.victim() {
             self.prefetch_removal(next);
         }

@@ -11,7 +11,7 @@ use crate::record::{Known, PageRef};
 use crate::shard::Shard;
 
 impl<H: Host, P: Policy> Shard<H, P> {
-    /// Where the object and the page are looked up. Both lines are asked for at once.
+    /// Where the object and the page are looked up. Both cache lines are prefetched at once.
     fn probe(&self, key: PageKey) -> (Probe<'_>, Probe<'_>) {
         (
             self.index.probe(key.object.hash),
@@ -19,13 +19,13 @@ impl<H: Host, P: Policy> Shard<H, P> {
         )
     }
 
-    /// Asks the CPU for what a put of that page will read first.
+    /// Prefetches what a put of that page will read first.
     pub(crate) fn prefetch(&self, key: PageKey) {
         self.probe(key);
         self.index.prefetch_change(key.hash);
     }
 
-    /// The page, if it is there.
+    /// The page, if it is stored.
     pub(super) fn find(&self, key: PageKey) -> Option<PageRef> {
         let (object, page) = self.probe(key);
         if let Some(page) = self.find_page(page, key) {
@@ -35,7 +35,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         (self.records.objects[solo].solo_index() == Some(key.index)).then_some(PageRef::Solo(solo))
     }
 
-    /// The object and the page, if they are there.
+    /// The object and the page, if they are stored.
     pub(super) fn look_up(&self, key: PageKey) -> (Option<u32>, Option<PageRef>) {
         let (object, page) = self.probe(key);
         if let Some(page) = self.find_page(page, key) {
@@ -49,7 +49,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         (object, solo.map(PageRef::Solo))
     }
 
-    /// The object; unless `any`, only if it is its only page, as others are not read then.
+    /// The object. Unless `any`, only a solo object is found: the records of others are not read.
     pub(super) fn find_object(&self, probe: Probe<'_>, key: ObjectKey, any: bool) -> Option<u32> {
         let named = |number: u32| {
             let object = &self.records.objects[number];
@@ -66,7 +66,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         }
     }
 
-    /// The page's record, if its object has many and it is there.
+    /// The page's record, if it is stored and its object has many pages.
     fn find_page(&self, probe: Probe<'_>, key: PageKey) -> Option<u32> {
         let found = probe.find(|entry| match Known::of(entry) {
             Some(Known::Page(number)) => {
@@ -82,7 +82,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         }
     }
 
-    /// Asks the CPU for the neighbours that removing a page will write.
+    /// Prefetches the neighbours that removing a page will write.
     pub(super) fn prefetch_removal(&self, at: PageRef) {
         if let Some(policy) = &self.policy {
             policy.prefetch(&self.records, at);

@@ -13,7 +13,7 @@ use crate::shard::context::Context;
 use crate::stats::Count;
 
 impl<H: Host, P: Policy> Shard<H, P> {
-    /// Whether the page is there. Asks the CPU for what getting it will read.
+    /// Whether the page is stored. Prefetches what getting it will read.
     pub(crate) fn has(&self, key: PageKey, take: bool) -> bool {
         if take {
             self.index.prefetch_change(key.hash);
@@ -21,7 +21,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         self.find(key).is_some()
     }
 
-    /// Copies a page out, if it is there; `take` removes it after that.
+    /// Copies a page out, if it is stored; with `take`, removes it then.
     pub(crate) fn get(
         &mut self,
         cx: &Context<'_, H>,
@@ -60,14 +60,14 @@ impl<H: Host, P: Policy> Shard<H, P> {
         true
     }
 
-    /// Copies a page to `scratch.page`; says whether its bytes could be had.
+    /// Copies a page to `scratch.page`; returns whether its bytes could be read back.
     pub(super) fn read(&mut self, cx: &Context<'_, H>, at: PageRef, scratch: &mut Scratch) -> bool {
         let place = self.records.stored(at).place();
         let whole = self
             .contents
             .read(place, scratch, &mut self.frames.of(cx.host));
         if !whole {
-            // The bytes were changed under us: memory failed. Better no page than a wrong one.
+            // The bytes have changed since they were stored: memory failed. Better no page than a wrong one.
             self.stats.add(self.records.pool_of(at), Count::Damaged);
             self.remove(cx, at, Gone::Flushed);
         }

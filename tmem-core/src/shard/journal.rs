@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The handles of pages that went while their client was being saved live.
+//! The handles of pages that were removed while their client was being saved live.
 //!
 //! ```text
 //! Off ── start ─► On: │ handle │ handle │ … ◄─ record, take ─► │ ── no memory ─► Torn
@@ -14,11 +14,11 @@ use crate::memory::supply::Frames;
 use crate::memory::table::Table;
 use crate::names::{Handle, Oid, PoolId};
 
-// SAFETY: integers, and zero is a pool's number.
+// SAFETY: integers, and zero is a valid pool number.
 unsafe impl InFrame for Handle {}
 
-/// A stack of removed pages. Its frames are charged to nobody: the administrator wants it, not the guest, and a guest at
-/// its quota must not spoil its own migration.
+/// A stack of removed pages' handles. Its frames are charged to nobody: it serves the administrator, not the guest, and
+/// a guest at its quota must not spoil its own migration.
 pub(crate) struct Journal<H: Host> {
     frames: Frames<H>,
     removed: Table<Handle>,
@@ -30,7 +30,7 @@ pub(crate) struct Journal<H: Host> {
 enum State {
     Off,
     On,
-    /// A page went unrecorded for want of memory.
+    /// A page was removed and not recorded, for want of memory.
     Torn,
 }
 
@@ -77,7 +77,7 @@ impl<H: Host> Journal<H> {
         self.len += 1;
     }
 
-    /// Takes a record out. `Err` if one is missing.
+    /// Takes one handle out. `Err` if a page went unrecorded.
     pub(crate) fn take(&mut self) -> Result<Option<Handle>, Torn> {
         if self.state == State::Torn {
             return Err(Torn);
@@ -95,5 +95,5 @@ impl<H: Host> Journal<H> {
     }
 }
 
-/// The journal does not tell all.
+/// The journal is incomplete.
 pub(crate) struct Torn;

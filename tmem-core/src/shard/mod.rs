@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One shard of a store: some of its objects, whole, with all that belongs to them, under one lock.
+//! One shard of a store: some of its objects, each with all of its pages, under one lock.
 //!
 //! ```text
 //!              ┌─► objects ──► solo page ─┐
@@ -37,7 +37,7 @@ use crate::shard::journal::Journal;
 use crate::shard::records::Records;
 use crate::stats::Stats;
 
-/// Pages that one call removes at most.
+/// The most pages that one call removes.
 pub(crate) const BATCH: u32 = 64;
 
 pub(crate) struct Shard<H: Host, P: Policy> {
@@ -45,13 +45,13 @@ pub(crate) struct Shard<H: Host, P: Policy> {
     index: Index,
     records: Records<P::Page>,
     contents: Contents,
-    /// Where pages may be evicted: who says which.
+    /// Decides which page goes next; `None` where pages are persistent.
     policy: Option<P>,
-    /// Pages, by pool.
+    /// Number of pages, by pool.
     counts: [u32; POOLS_PER_CLIENT],
-    /// Pools whose number of pages changed since it was asked for, a bit each.
+    /// Pools whose number of pages has changed since [`Shard::take_changed`]; a bit each.
     changed: u16,
-    /// What is removed while the client is saved.
+    /// Pages removed while the client is being saved.
     pub(crate) journal: Journal<H>,
     pub(crate) stats: Stats,
 }
@@ -71,12 +71,12 @@ impl<H: Host, P: Policy> Shard<H, P> {
         }
     }
 
-    /// Pages of a pool.
+    /// Number of a pool's pages.
     pub(crate) fn pages_of(&self, pool: PoolId) -> u32 {
         self.counts[pool.index()]
     }
 
-    /// Pools whose number of pages changed since this was last asked.
+    /// Pools whose number of pages has changed since the last call.
     pub(crate) fn take_changed(&mut self) -> impl Iterator<Item = PoolId> + use<H, P> {
         let mut changed = core::mem::take(&mut self.changed);
         core::iter::from_fn(move || {
@@ -86,13 +86,13 @@ impl<H: Host, P: Policy> Shard<H, P> {
         })
     }
 
-    /// The number of a pool's pages, to be changed.
+    /// The count of a pool's pages, to be changed.
     fn count_of(&mut self, pool: PoolId) -> &mut u32 {
         self.changed |= 1 << pool.index();
         &mut self.counts[pool.index()]
     }
 
-    /// What it would give first.
+    /// What the shard would give first.
     pub(crate) fn offer(&self) -> Offer {
         if self.needs_trim() {
             return Offer::Empty;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Storing a page's first version and later ones.
+//! Storing a page's first version, and later ones.
 
 use crate::compress::scratch::Scratch;
 use crate::contents::form::Form;
@@ -20,16 +20,16 @@ use crate::stats::Count;
 /// What a put may do.
 #[derive(Clone, Copy)]
 pub(crate) struct Terms {
-    /// Store a page that is new.
+    /// It may store a new page.
     pub(crate) grow: bool,
-    /// Not change a page that is there, as it is being saved.
+    /// It must not change a page that is already stored, as it is being saved.
     pub(crate) saving: bool,
 }
 
 /// How a put went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PutError {
-    /// The page is new, and new ones are not wanted.
+    /// The page is new, and new pages are not accepted.
     Unwanted,
     /// A save is under way, so the page could not change; it is gone.
     Saved,
@@ -161,7 +161,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         Ok(())
     }
 
-    /// Gives a solo object's page a record of its own, in room made before.
+    /// Gives a solo object's page a record of its own, in room that was reserved.
     fn unfold(&mut self, cx: &Context<'_, H>, key: ObjectKey, object: u32, index: u32) {
         let stored = *self.records.objects[object].stored();
         let number = self.records.pages.insert(Page {
@@ -181,7 +181,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         );
     }
 
-    /// Lets a page that was just recorded be known by its record: to its bytes and to the policy.
+    /// Tells the page's bytes and the policy about its new record.
     fn settle(&mut self, cx: &Context<'_, H>, key: PageKey, at: PageRef, place: Place) {
         self.contents
             .rename(place, 0, at.word(), &mut self.frames.of(cx.host));
@@ -219,7 +219,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         Ok(())
     }
 
-    /// Gives a page's old bytes up to make room for new ones, when nothing else can. On failure the page is gone.
+    /// Frees a page's old bytes to make room for new ones, when nothing else can. On failure the page is gone.
     pub(crate) fn rewrite_over(
         &mut self,
         cx: &Context<'_, H>,

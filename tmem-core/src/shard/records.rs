@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The records of objects and pages, as they lie in frames.
+//! The records of objects and pages, as they are laid out in frames.
 //!
 //! ```text
 //! Object (56 bytes)                          Page (40 bytes)
@@ -9,8 +9,8 @@
 //! Stored: │ the policy's 12 bytes │ kind, bytes, client │ place u64 │
 //! ```
 //!
-//! An object with a single page *is* that page's record (solo): no record and no index entry besides its own. The second
-//! page makes it the head of a list of pages.
+//! The record of an object with a single page is also that page's record (*solo*): the page has no other record and no
+//! other index entry. The second page makes it the head of a list of pages.
 
 use crate::contents::pack::fragment::Fragment;
 use crate::contents::place::Place;
@@ -21,11 +21,11 @@ use crate::memory::owned::{InFrame, zeroed};
 use crate::names::{ClientId, Handle, ObjectHandle, Oid, PoolId};
 use crate::record::PageRef;
 
-/// What is known of one stored page.
+/// What is known about one stored page.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Stored<S> {
-    /// The policy's.
+    /// The eviction policy's state.
     pub(crate) state: S,
     /// Kind (2 bits), bytes (14 bits), client (16 bits).
     meta: u32,
@@ -205,7 +205,7 @@ impl<S: InFrame + Copy> Object<S> {
         self.stored.place = self.stored.place.wrapping_add(1);
     }
 
-    /// Takes a page off the number of pages; says how many are left.
+    /// Counts one page less; returns how many are left.
     pub(crate) fn take_page(&mut self) -> u64 {
         self.stored.place = self.stored.place.saturating_sub(1);
         self.stored.place

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Removing a page, or an object's.
+//! Removing a page, or an object's pages.
 
 use crate::eviction::{Gone, Policy};
 use crate::hash::{ObjectKey, PageKey};
@@ -11,7 +11,7 @@ use crate::shard::records::Page;
 use crate::shard::{BATCH, Shard};
 
 impl<H: Host, P: Policy> Shard<H, P> {
-    /// Removes a page; says whether it was there.
+    /// Removes a page; returns whether it was stored.
     pub(crate) fn flush_page(&mut self, cx: &Context<'_, H>, key: PageKey) -> bool {
         self.index.prefetch_change(key.hash);
         let Some(at) = self.find(key) else {
@@ -25,7 +25,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         true
     }
 
-    /// Removes at most [`BATCH`] pages of an object; says how many, and whether that was all.
+    /// Removes at most [`BATCH`] pages of an object; returns how many, and whether none are left.
     pub(crate) fn flush_object(&mut self, cx: &Context<'_, H>, key: ObjectKey) -> (u32, bool) {
         for removed in 0..BATCH {
             let Some(at) = self
@@ -40,7 +40,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         (BATCH, left.is_none())
     }
 
-    /// Removes a page. Other pages' records may move by it.
+    /// Removes a page. Other pages' records may move.
     pub(super) fn remove(&mut self, cx: &Context<'_, H>, at: PageRef, why: Gone) {
         let handle = self.records.handle_of(at);
         let key = cx.hasher.page_key(handle);

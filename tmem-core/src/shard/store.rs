@@ -6,9 +6,9 @@
 //!                       │ published: pages by pool, frames, offer │ lock │ Shard │
 //! ```
 //!
-//! An object's hash picks the shard. What others ask often is published beside the lock after each operation, so that
-//! asking takes no lock. Lock order: client control, registry, shard; a shard's lock is the innermost, and only one
-//! shard's lock is held at a time.
+//! An object's hash picks the shard. What others often ask for is published beside the lock after each operation, and
+//! is read without it. Lock order: client control, registry, shard. A shard's lock is the innermost, and no CPU holds
+//! two.
 
 #[cfg(any(test, feature = "sim"))]
 mod check;
@@ -30,7 +30,7 @@ use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
 use crate::sync::publish;
 use crate::sync::{Guard, Lock, Patience, rank};
 
-/// Shards of one store at most.
+/// The most shards that one store has.
 const SHARDS: usize = 64;
 
 pub(crate) struct Cell<H: Host, P: Policy> {
@@ -52,17 +52,17 @@ impl<H: Host, P: Policy> Cell<H, P> {
         }
     }
 
-    /// Works on the shard, and publishes what became of it.
+    /// Runs `work` on the shard, and publishes the outcome.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Shard<H, P>) -> R) -> R {
         self.work(self.shard.lock(), work)
     }
 
-    /// Looks at the shard, and changes nothing that is published.
+    /// Runs `look` on the shard; it must not change anything that is published.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&mut Shard<H, P>) -> R) -> R {
         look(&mut self.shard.lock())
     }
 
-    /// As [`Cell::with`], if the shard is to be had with that patience.
+    /// As [`Cell::with`]; `None` if `patience` runs out before the shard's lock is free.
     pub(crate) fn with_patience<R>(
         &self,
         patience: Patience,
@@ -91,7 +91,7 @@ impl<H: Host, P: Policy> Cell<H, P> {
         self.pages[pool.index()].load(Ordering::Relaxed)
     }
 
-    /// Frames held.
+    /// Number of frames held.
     pub(crate) fn frames(&self) -> u32 {
         self.frames.load(Ordering::Relaxed)
     }
@@ -99,14 +99,14 @@ impl<H: Host, P: Policy> Cell<H, P> {
 
 pub(crate) struct Store<H: Host, P: Policy> {
     holders: AtomicU32,
-    /// Cells that there may be: a power of two.
+    /// How many cells there may be: a power of two.
     count: u32,
     evicts: bool,
     dedup: bool,
     account: Option<H::Account>,
     home: Home,
     seen: Seen,
-    /// Made as objects come to them, the first one with the store; there for as long as the store is.
+    /// The first is made with the store, the others when an object first needs them. A cell lives as long as the store.
     cells: [AtomicPtr<Cell<H, P>>; SHARDS],
 }
 
@@ -117,9 +117,9 @@ impl<H: Host, P: Policy> Holders for Store<H, P> {
 }
 
 impl<H: Host, P: Policy> Store<H, P> {
-    /// A store for calls from that many CPUs at once, which the holders of its frames name by `home`. A single CPU needs no
-    /// second lock; and equal pages are found within a shard, so with `dedup` there is one only: density goes before
-    /// concurrency.
+    /// Makes a store for calls from that many CPUs at once; `home` is its name in [`Holder`](crate::Holder)s. A single
+    /// CPU needs no second lock. Equal pages are found within one shard only, so with `dedup` there is just one shard:
+    /// density comes before concurrency.
     pub(crate) fn create(
         host: &H,
         evicts: bool,
@@ -150,7 +150,7 @@ impl<H: Host, P: Policy> Store<H, P> {
         Ok(store)
     }
 
-    /// Gives everything back. The pages should be gone already: what is left is cut short, not evicted in order.
+    /// Gives every frame back. All pages must have been removed.
     pub(crate) fn destroy(store: Owned<Self>, host: &H) {
         let mut frames = Frames::holding(store.account, store.own_frames());
         for place in &store.cells {
@@ -170,7 +170,7 @@ impl<H: Host, P: Policy> Store<H, P> {
 
     fn cell_at(&self, number: usize) -> Option<&Cell<H, P>> {
         let cell = self.cells.get(number)?.load(Ordering::Acquire);
-        // SAFETY: a pointer once set leads to a cell that stays for as long as the store does.
+        // SAFETY: once set, the pointer leads to a cell that lives as long as the store.
         NonNull::new(cell).map(|cell| unsafe { cell.as_ref() })
     }
 
@@ -201,20 +201,20 @@ impl<H: Host, P: Policy> Store<H, P> {
                 theirs
             }
         };
-        // Whoever walks over the cells after this sees it, or else what it changed before is seen by the cell's first user:
-        // both sides have such a fence.
+        // Either a later walk over the cells sees this one, or this cell's first user sees what the walker changed
+        // before its walk: both sides have such a fence.
         fence(Ordering::SeqCst);
         // SAFETY: not null, and as in `cell_at`.
         Ok(unsafe { &*made })
     }
 
-    /// The cell of the objects with that hash, if there is one; else the first one, which has none of those.
+    /// The cell for objects with that hash, if it has been made; else the first one, which holds none of them.
     #[inline]
     pub(crate) fn cell(&self, hash: u64) -> Option<&Cell<H, P>> {
         self.cell_at(self.number(hash)).or_else(|| self.cell_at(0))
     }
 
-    /// The cell of the objects with that hash, made if there is none.
+    /// The cell for objects with that hash, made if need be.
     #[inline]
     pub(crate) fn cell_for(&self, host: &H, hash: u64) -> Result<&Cell<H, P>, Shortage> {
         let number = self.number(hash);
@@ -224,7 +224,7 @@ impl<H: Host, P: Policy> Store<H, P> {
         }
     }
 
-    /// Looks at what it holds, and at what it would give first.
+    /// Notes what the store holds, and what it would give first, for [`Store::seen`].
     pub(crate) fn look(&self, now: u32) {
         let urgency = |cell: &&Cell<H, P>| cell.offer.urgency::<P>(now);
         let first = most_urgent(self.cells(), urgency);
@@ -232,13 +232,13 @@ impl<H: Host, P: Policy> Store<H, P> {
         self.seen.set(self.frames(), offer);
     }
 
-    /// What was seen when it was looked at last.
+    /// What the last [`Store::look`] saw.
     pub(crate) fn seen(&self) -> &Seen {
         &self.seen
     }
 
-    /// Evicts for as long as `effort` asks for it, the most urgent pages first; says whether it came to anything. A shard whose
-    /// lock is not to be had with that patience is left out, as long as others have something.
+    /// Evicts for as long as `effort` goes on, the most urgent pages first; returns whether anything was evicted. A
+    /// shard whose lock stays taken for longer than `patience` allows is left out.
     pub(crate) fn evict(
         &self,
         cx: &Context<'_, H>,
@@ -271,22 +271,22 @@ impl<H: Host, P: Policy> Store<H, P> {
         has_given
     }
 
-    /// The cell with that number, if it is there.
+    /// The cell with that number, if it has been made.
     pub(crate) fn nth_cell(&self, number: u8) -> Option<&Cell<H, P>> {
         self.cell_at(number.into())
     }
 
-    /// The cells that are there.
+    /// The cells that have been made.
     pub(crate) fn cells(&self) -> impl Iterator<Item = &Cell<H, P>> {
         (0..self.count as usize).filter_map(|number| self.cell_at(number))
     }
 
-    /// The first cell from number `from` on that is there, with its number.
+    /// The first cell from number `from` on, with its number.
     pub(crate) fn next_cell(&self, from: u32) -> Option<(u32, &Cell<H, P>)> {
         (from..self.count).find_map(|number| Some((number, self.cell_at(number as usize)?)))
     }
 
-    /// Frames of the store itself and of its cells, which no eviction frees.
+    /// Frames of the store itself and its cells, which no eviction frees.
     pub(crate) fn own_frames(&self) -> u32 {
         1 + self.cells().count() as u32
     }
@@ -315,14 +315,14 @@ impl<H: Host, P: Policy> Store<H, P> {
         sum
     }
 
-    /// Forgets what happened to a pool's number before.
+    /// Forgets the counts under a pool's number.
     pub(crate) fn reset_stats(&self, pool: PoolId) {
         for cell in self.cells() {
             cell.with(|shard| shard.stats.reset(pool));
         }
     }
 
-    /// Gives spare frames back to the host; says how many.
+    /// Gives spare and empty frames back to the host; returns how many.
     pub(crate) fn trim(&self, host: &H, patience: Patience) -> u32 {
         self.cells()
             .filter_map(|cell| cell.with_patience(patience, |shard| shard.trim_all(host)))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Emptying a certain data frame: what it holds moves to another one.
+//! Emptying a given data frame: what it holds moves to another one.
 
 use crate::contents::place::Place;
 use crate::eviction::Policy;
@@ -12,8 +12,8 @@ use crate::shard::Shard;
 use crate::shard::context::Context;
 
 impl<H: Host, P: Policy> Shard<H, P> {
-    /// Moves what is in a frame to another one, and gives the frame back. `Ok(false)` if `what` does not hold it (any more) and
-    /// it is no spare one; `Shortage::Memory` if the host has no other frame.
+    /// Moves what is in a frame to another one, and gives the frame back. `Ok(false)` if `what` does not hold it (any
+    /// more) and it is not a spare one; `Shortage::Memory` if the host has no other frame.
     pub(crate) fn vacate(
         &mut self,
         cx: &Context<'_, H>,
@@ -47,7 +47,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         Ok(true)
     }
 
-    /// Whether a page has that record.
+    /// Whether that is some page's record.
     fn has_record(&self, at: PageRef) -> bool {
         match at {
             PageRef::Page(number) => self.records.pages.is_live(number),

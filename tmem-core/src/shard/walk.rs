@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Walking through a shard's records by steps: to remove a pool, and to save one.
+//! Walking through a shard's records in steps: to remove a pool, and to save a client's pages.
 //!
 //! ```text
 //! pages:   0 ‥‥‥‥‥ ◄── cursor ── end        then objects:   0 ‥‥‥‥‥ ◄── cursor ── end
@@ -13,10 +13,10 @@ use crate::record::PageRef;
 use crate::shard::context::Context;
 use crate::shard::{BATCH, Shard};
 
-/// Records that one call looks at when it searches a shard for pages to remove.
+/// Records that one call looks at.
 const SCAN: u32 = 1024;
 
-/// How far a removal has come in a shard.
+/// How far a walk through a shard has come: everything below is still to do.
 #[derive(Clone, Copy)]
 pub(crate) struct Cursor {
     pages: u32,
@@ -34,19 +34,20 @@ impl Cursor {
     }
 }
 
-/// A walk is not at its end.
+/// The walk has not reached the end.
 pub(crate) struct More;
 
-/// What a walk over a shard's records comes to.
+/// What a walk finds at the next record.
 enum Step {
     Page(PageRef),
-    /// A hole, or the object of pages that come by themselves.
+    /// A hole, or an object whose pages have their own records.
     Other,
     End,
 }
 
 impl<H: Host, P: Policy> Shard<H, P> {
-    /// Copies the next page below the cursor to `scratch.page`; `Ok(None)` at the end, `Err` if there is more to look at.
+    /// Copies the next page below the cursor to `scratch.page`; `Ok(None)` at the end, `Err` if the call has looked at
+    /// enough records.
     pub(crate) fn read_next(
         &mut self,
         cx: &Context<'_, H>,
@@ -67,10 +68,10 @@ impl<H: Host, P: Policy> Shard<H, P> {
         Err(More)
     }
 
-    /// Removes a pool's pages, or only those that `client` touched last: at most [`BATCH`] of them, from `cursor` on
-    /// downwards. Says whether the shard is through, and has given back what was empty.
+    /// Removes a pool's pages, or only those that `client` touched last: at most [`BATCH`] of them, downwards from
+    /// `cursor`. Returns whether the shard is done, and has given back what became empty.
     ///
-    /// Downwards, because records move down only: none slips past the cursor.
+    /// Downwards, because records only move down: none slips past the cursor.
     pub(crate) fn remove_pool(
         &mut self,
         cx: &Context<'_, H>,
@@ -100,7 +101,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         through && !self.needs_trim()
     }
 
-    /// What the next record below the cursor is: of pages of objects with several first, then of objects.
+    /// The next record below the cursor: first those of pages, then those of objects.
     fn step(&self, cursor: &mut Cursor) -> Step {
         if let Some(number) = cursor.pages.min(self.records.pages.end()).checked_sub(1) {
             cursor.pages = number;

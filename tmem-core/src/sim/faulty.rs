@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A host that fails when told to, and counts how often it could have.
+//! A host that fails when told to, and counts how often it could have failed.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use crate::host::Host;
 pub struct Faulty<H> {
     host: H,
     points: AtomicU64,
-    /// Points from `first` to before `end` fail.
+    /// Points from `first` up to but not including `end` fail.
     first: AtomicU64,
     end: AtomicU64,
     refusals: AtomicU64,
@@ -22,7 +22,7 @@ pub struct Faulty<H> {
 }
 
 impl<H> Faulty<H> {
-    /// A wrapper that fails nothing by itself.
+    /// Wraps a host; nothing fails until [`Faulty::fail`] says so.
     pub const fn new(host: H) -> Self {
         Self {
             host,
@@ -39,24 +39,24 @@ impl<H> Faulty<H> {
         &self.host
     }
 
-    /// Lets `count` points fail, from the `first` one of all on.
+    /// Makes `count` points fail, beginning with point number `first`.
     pub fn fail(&self, first: u64, count: u64) {
         self.first.store(first, Ordering::Relaxed);
         self.end
             .store(first.saturating_add(count), Ordering::Relaxed);
     }
 
-    /// Points passed.
+    /// How many points have been passed.
     pub fn points(&self) -> u64 {
         self.points.load(Ordering::Relaxed)
     }
 
-    /// Frames and charges that were refused, by this host or the one inside.
+    /// How many frames and charges were refused, by this host or the one inside.
     pub fn refusals(&self) -> u64 {
         self.refusals.load(Ordering::Relaxed)
     }
 
-    /// Copies that failed.
+    /// How many copies failed.
     pub fn bad_copies(&self) -> u64 {
         self.bad_copies.load(Ordering::Relaxed)
     }
@@ -83,7 +83,7 @@ impl<H> Faulty<H> {
     }
 }
 
-// SAFETY: what it does not refuse, the host inside does, and that keeps the contract.
+// SAFETY: whatever it does not refuse is done by the host inside, which keeps the contract.
 unsafe impl<H: Host> Host for Faulty<H> {
     type GuestFrame = H::GuestFrame;
     type Account = H::Account;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A simulated host: frames from the process's memory, guest pages from buffers, time that ticks when asked.
+//! A simulated host: frames from the process's memory, guest pages in buffers, and a clock that ticks whenever it is
+//! read.
 //!
-//! It holds the engine to its contract: a frame given back twice, kept, or overdrawn shows.
+//! It holds the engine to its contract: a frame that is given back twice, leaked or overdrawn shows up.
 
 mod faulty;
 
@@ -22,7 +23,7 @@ use crate::sync::holds_no_lock;
 
 pub use faulty::Faulty;
 
-/// A small, seeded source of chance (xorshift64*, Vigna 2016); the seed is not zero.
+/// A small, seeded random number generator (xorshift64*, Vigna 2016). The seed must not be zero.
 pub struct Chance(pub u64);
 
 impl Chance {
@@ -41,14 +42,14 @@ impl Chance {
     }
 }
 
-/// One guest's account: persistent frames used, and the most it may use.
+/// One guest's account: the persistent frames it uses, and the most that it may use.
 pub struct Quota {
     used: AtomicU64,
     limit: AtomicU64,
 }
 
 impl Quota {
-    /// An account with that limit, in frames. Lives as long as the process, as accounts are handed around freely.
+    /// An account with that limit, in frames. It lives as long as the process, as accounts are passed around freely.
     #[must_use]
     pub fn new(limit: u64) -> &'static Self {
         Box::leak(Box::new(Self {
@@ -62,7 +63,7 @@ impl Quota {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Changes the limit; what is used stays.
+    /// Changes the limit; what is in use stays in use.
     pub fn set_limit(&self, limit: u64) {
         self.limit.store(limit, Ordering::Relaxed);
     }
@@ -77,7 +78,7 @@ pub enum GuestPage {
     Bad,
 }
 
-/// Nanoseconds of the clock's tick are 2 to that power.
+/// A tick of the clock is 2 to this power, in nanoseconds.
 const TICK_BITS: u32 = 16;
 
 /// A host with a number of frames.
@@ -86,9 +87,9 @@ pub struct SimHost {
     free: AtomicI64,
     frames: i64,
     clock: AtomicU64,
-    /// The data frame handed out last.
+    /// The last data frame handed out.
     latest: AtomicU64,
-    /// Who holds each data frame, as the engine said last.
+    /// Who holds each data frame, as the engine last said.
     holders: Mutex<HashMap<u64, Holder>>,
 }
 
@@ -111,16 +112,16 @@ impl SimHost {
         (self.frames - self.free.load(Ordering::Relaxed)).unsigned_abs()
     }
 
-    /// Lets time pass.
+    /// Makes time pass.
     pub fn wait(&self, seconds: u64) {
         let ticks = (seconds * 1_000_000_000) >> TICK_BITS;
         self.clock.fetch_add(ticks, Ordering::Relaxed);
     }
 
-    /// Data frames that the engine holds and has said by whom.
+    /// The data frames that the engine has named a holder for.
     ///
     /// # Panics
-    /// If a thread of the test has.
+    /// If a thread of the test has panicked.
     pub fn data_frames(&self) -> Vec<(FrameNumber, Holder)> {
         let holders = self.holders.lock().expect("nobody panicked");
         let mut frames: Vec<_> = holders
@@ -131,7 +132,7 @@ impl SimHost {
         frames
     }
 
-    /// Lets memory fail: changes the data frame that was handed out last, if there was any.
+    /// Simulates failing memory: changes the data frame that was handed out last, if any.
     ///
     /// # Safety
     /// The engine has not given that frame back, and no call runs.
@@ -163,11 +164,11 @@ impl SimHost {
 
 std::thread_local! {
     static SCRATCH: RefCell<Box<Scratch>> = {
-        // Not of any host's count, as a thread's scratch memory serves them all.
+        // In no host's count, as a thread's scratch memory serves all hosts.
         let frame = Box::leak(Box::new(FrameBytes([0; FRAME_BYTES])));
         let frame = NonNull::from(frame);
         frame.as_ptr().expose_provenance();
-        // SAFETY: as if it came from any host's `alloc_data`: memory of the process, a frame long, and nobody else's.
+        // SAFETY: just what any host's `alloc_data` returns: memory of the process, a frame long, and nobody else's.
         RefCell::new(Box::new(unsafe { Scratch::new(number(frame)) }))
     };
 }
@@ -182,8 +183,8 @@ fn address(frame: FrameNumber) -> NonNull<FrameBytes> {
         .expect("frame 0 is never handed out")
 }
 
-// SAFETY: frames come from the process's allocator, one owner each, and are always mapped; scratch is per thread and
-// borrowed once at a time.
+// SAFETY: frames come from the process's allocator, have one owner each, and are always mapped; scratch memory is per
+// thread and borrowed once at a time.
 unsafe impl Host for SimHost {
     type GuestFrame = GuestPage;
     type Account = &'static Quota;
@@ -263,7 +264,7 @@ unsafe impl Host for SimHost {
         SCRATCH.with_borrow_mut(|scratch| work(scratch))
     }
     fn now(&self) -> u64 {
-        // One age tick a call: pages have an order, and tests the same one each time.
+        // One tick a call, so that pages have an order, and the same one in each run of a test.
         self.clock.fetch_add(1, Ordering::Relaxed) << TICK_BITS
     }
     fn seed(&self) -> [u64; 2] {

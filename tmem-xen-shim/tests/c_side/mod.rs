@@ -25,7 +25,7 @@ const FRAME: Layout = match Layout::from_size_align(4096, 4096) {
 
 pub type Page = [u8; 4096];
 
-/// A domain: memory, and frames that it may still be charged.
+/// A domain: its memory, and how many more frames it may be charged.
 pub struct Domain {
     guest: Mutex<Guest>,
     room: AtomicU32,
@@ -51,14 +51,14 @@ thread_local! {
     static SCRATCH: OnceCell<NonNull<u8>> = const { OnceCell::new() };
 }
 
-/// Frames that tmem has of us, metadata and data.
+/// How many frames tmem has taken, metadata and data.
 pub fn frames_held() -> u64 {
     HELD.load(Ordering::Relaxed)
 }
 
 static HELD: AtomicU64 = AtomicU64::new(0);
 
-/// A page that no compressor makes smaller.
+/// A page that no compressor can make smaller.
 pub fn noise(seed: u64) -> Page {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     std::array::from_fn(|_| {
@@ -84,7 +84,7 @@ pub fn boot() {
 }
 
 impl Domain {
-    /// A domain that was never seen before.
+    /// A domain that tmem has never seen.
     #[expect(
         clippy::unnecessary_box_returns,
         reason = "the C side keeps its address"
@@ -100,7 +100,7 @@ impl Domain {
         let guest = Box::new(tmem_rs_guest {
             client: ptr::null_mut(),
             domain: (&raw mut *domain).cast(),
-            // Ids from 0x7ff0 on are none.
+            // Domain ids are below 0x7ff0.
             domid: 1 + IDS.fetch_add(1, Ordering::Relaxed) % 0x7fe0,
             vcpus: 8,
         });
@@ -108,14 +108,14 @@ impl Domain {
         domain
     }
 
-    /// Whether tmem has a client for it.
+    /// Whether tmem has a client for the domain.
     pub fn has_client(&self) -> bool {
         let guest = self.guest.lock().unwrap().0;
         // SAFETY: no call runs while a test asks.
         unsafe { !(*guest).client.is_null() }
     }
 
-    /// What is lost if it is saved now.
+    /// What is lost if the domain is saved now.
     pub fn unsaved(&self) -> tmem_rs_unsaved {
         let guest = self.guest.lock().unwrap();
         // SAFETY: the domain's own, and its client stays.
@@ -155,7 +155,7 @@ impl Domain {
     }
 
     fn call(&self, op: &(impl IntoBytes + Immutable), compat: bool) -> i64 {
-        // Exactly as long as C's copy, so that Miri or valgrind would see a read beyond it.
+        // Exactly as long as C's copy, so that Miri or Valgrind would notice a read beyond it.
         let op = op.as_bytes().to_vec();
         let guest = self.guest.lock().unwrap().0;
         CURRENT.set(&raw const *self);
@@ -175,14 +175,14 @@ impl Domain {
         unsafe { (*guest).domid }
     }
 
-    /// The sysctl about this domain, with its continuations, and how many those were. `buffer` is all of the caller's memory
-    /// that there is.
+    /// The sysctl about this domain, with its continuations; also returns how many there were. `buffer` is all the
+    /// memory that the caller has.
     pub fn control(&self, op: &SysctlOp, buffer: &mut [u8]) -> (i64, u32) {
         let guest = self.guest.lock().unwrap().0;
         control(guest, op, buffer)
     }
 
-    /// The domain's death.
+    /// Destroys the domain.
     pub fn destroy(&self) {
         let guest = self.guest.lock().unwrap().0;
         // SAFETY: a live guest; tests destroy a domain when its calls are over.
@@ -190,7 +190,7 @@ impl Domain {
     }
 }
 
-/// The sysctl about all domains, or about one that is not there.
+/// The sysctl about all domains, or about one that does not exist.
 pub fn control_of_none(op: &SysctlOp, buffer: &mut [u8]) -> (i64, u32) {
     control(ptr::null_mut(), op, buffer)
 }
@@ -232,7 +232,7 @@ struct Buffer {
 }
 
 impl Buffer {
-    /// Where that part of it is, if it is all there.
+    /// The address of that part of it, if it lies inside.
     fn part(&self, offset: usize, bytes: usize) -> Option<*mut u8> {
         let end = offset.checked_add(bytes)?;
         (end <= self.length).then(|| self.start.wrapping_add(offset))
@@ -275,7 +275,7 @@ unsafe extern "C" fn tmem_host_copy_to_caller(
     }
 }
 
-/// Whether there is always something more urgent, as at first, or never.
+/// Sets whether there is always something more urgent, as at first, or never.
 pub fn preempt(always: bool) {
     PREEMPT.store(always, Ordering::Relaxed);
 }
@@ -414,7 +414,7 @@ extern "C" fn tmem_host_scratch() -> *mut c_void {
         let scratch = NonNull::new(unsafe { alloc(layout) }).unwrap();
         // SAFETY: as many bytes as it takes.
         assert!(unsafe { tmem_rs_scratch_init(scratch.as_ptr().cast()) });
-        // Its frame stays.
+        // Its frame stays, so it is not counted.
         HELD.fetch_sub(1, Ordering::Relaxed);
         scratch
     };

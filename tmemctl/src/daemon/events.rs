@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use signal_hook::low_level::pipe;
 
-/// Sleeps until one of them has something to read, or for so long.
+/// Sleeps until one of them has something to read, or for at most that long.
 pub fn wait(sources: &[&dyn AsFd], most: Option<Duration>) -> io::Result<()> {
     let mut descriptors: Vec<_> = (sources.iter())
         .map(|source| PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN))
@@ -30,7 +30,7 @@ pub fn wait(sources: &[&dyn AsFd], most: Option<Duration>) -> io::Result<()> {
     }
 }
 
-/// Signals, as something to wait for.
+/// A signal, as something to wait for.
 pub struct Signal(UnixStream);
 
 impl Signal {
@@ -43,7 +43,7 @@ impl Signal {
         Ok(Self(ours))
     }
 
-    /// Whether one came since this was last asked.
+    /// Whether the signal has come since the last call.
     pub fn came(&mut self) -> io::Result<bool> {
         let mut came = false;
         loop {
@@ -63,7 +63,7 @@ impl AsFd for Signal {
     }
 }
 
-/// Notices when the file changes. Its folder is watched, as editors put another file in its place.
+/// Notices when the file changes. Its folder is watched, as editors replace the file with another one.
 pub struct PolicyFile {
     events: OwnedFd,
     name: OsString,
@@ -84,7 +84,7 @@ impl PolicyFile {
         Ok(Self { events, name })
     }
 
-    /// Whether it changed since this was last asked.
+    /// Whether the file has changed since the last call.
     pub fn changed(&mut self) -> io::Result<bool> {
         let mut changed = false;
         let mut buffer = [MaybeUninit::uninit(); 4096];

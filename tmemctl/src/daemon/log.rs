@@ -3,7 +3,7 @@
 
 use std::env;
 
-/// How important it is, as syslog counts.
+/// How important a line is, in syslog's levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     Error = 3,
@@ -11,7 +11,7 @@ pub enum Severity {
     Notice = 5,
 }
 
-/// Lines that have not been written yet.
+/// Lines not written yet.
 #[derive(Debug, Default)]
 pub struct Log(Vec<(Severity, String)>);
 
@@ -28,7 +28,7 @@ impl Log {
         self.0.push((Severity::Notice, text));
     }
 
-    /// Writes them to standard error, in systemd's form if that is who reads it.
+    /// Writes them to standard error, in systemd's format if systemd reads it.
     pub fn write(&mut self) {
         let journal = env::var_os("JOURNAL_STREAM").is_some();
         for (severity, text) in self.0.drain(..) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `tmemctl serve`: the policy in force, from a guest's start to its end.
 //!
-//! It sleeps until Xenstore says that a domain came, went or was renamed, until the policy file changes, or until it gets
-//! a signal: SIGHUP to read the policy again, SIGTERM to stop. The host's free memory has nobody to tell of it: it is
-//! looked at every few seconds if the policy has a reserve or a limit.
+//! It sleeps until Xenstore says that a domain has come, gone or been renamed, until the policy file changes, or until
+//! it gets a signal: SIGHUP to read the policy again, SIGTERM to stop. Nothing reports changes of the host's free
+//! memory, so that is polled every few seconds if the policy has a reserve or a limit.
 
 mod events;
 mod log;
@@ -29,13 +29,13 @@ use events::{PolicyFile, Signal, wait};
 use steward::Steward;
 use xenstore_client::Xenstore;
 
-/// Time between two looks at the host's memory.
+/// How often to look at the host's memory.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Applies a policy until it is told to stop.
 ///
 /// # Errors
-/// If the policy cannot be read at first, or Xen or Xenstore is not there or goes away.
+/// If the policy can't be read at the start, or Xen or Xenstore is missing or goes away.
 pub fn serve(path: &Path, metrics: Option<&Address>) -> Result<()> {
     let mut stop = Signal::on(&[SIGTERM, SIGINT])?;
     let mut reload = Signal::on(&[SIGHUP])?;
@@ -64,7 +64,7 @@ pub fn serve(path: &Path, metrics: Option<&Address>) -> Result<()> {
             steward.log.write();
             return Ok(());
         }
-        // Each of them must be asked, as each must be emptied.
+        // Both must be asked, as both must be emptied.
         if file.changed()? | reload.came()? {
             match Policy::load(path) {
                 Ok(policy) => {
@@ -82,7 +82,7 @@ pub fn serve(path: &Path, metrics: Option<&Address>) -> Result<()> {
     }
 }
 
-/// Offers metrics. Scrapes have their own way to Xen, so that neither waits for the other.
+/// Offers metrics. Scrapes have their own handle on Xen, so that they and the daemon never wait for each other.
 fn export(address: &Address) -> Result<Exporter> {
     Exporter::start(address, || Ok(metrics::text(&look(&mut Tmem::open()?)?)?))
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the daemon needs of Xen and of Xenstore, so that tests can stand in for both.
+//! What the daemon needs from Xen and Xenstore, as traits, so that tests can stand in for both.
 
 use std::io;
 
@@ -28,7 +28,7 @@ pub trait Hypervisor {
     ) -> Result<(), Refused>;
     /// `None` from a Xen that has no quotas.
     fn quota(&mut self, domain: u16) -> Result<Option<u64>, Refused>;
-    /// Whether Xen has quotas.
+    /// Returns whether Xen has quotas.
     fn set_quota(&mut self, domain: u16, frames: u64) -> Result<bool, Refused>;
     fn authorise(&mut self, domain: u16, pools: &[Uuid], allow: bool) -> Result<(), Refused>;
 }
@@ -80,14 +80,14 @@ impl Hypervisor for Tmem {
     }
 }
 
-/// What Xenstore knows of guests, and tells them.
+/// What Xenstore knows about guests, and tells them.
 pub trait Guests {
     fn name(&mut self, domain: u16) -> Option<String>;
-    /// Whether the toolstack has built or restored its memory.
+    /// Whether the toolstack has finished building or restoring the guest's memory.
     fn is_introduced(&mut self, domain: u16) -> io::Result<bool>;
-    /// Notices when it is renamed, or no longer does.
+    /// Begins to notice when the guest is renamed, or stops.
     fn watch_name(&mut self, domain: u16, watch: bool) -> io::Result<()>;
-    /// Asks a guest to hold no more persistent pages than so many KiB, or takes that back.
+    /// Asks a guest to hold no more persistent pages than that many KiB, or withdraws the request.
     fn set_target(&mut self, domain: u16, kib: Option<u64>) -> io::Result<()>;
 }
 

@@ -9,33 +9,33 @@
 //!                asking ends here        and begins here
 //! ```
 //!
-//! Between its two thresholds a host goes on with what it was doing, so that guests do not write pages to their disks and
-//! store them again all the time.
+//! Between the two thresholds a host carries on with what it was doing, so that guests do not keep writing pages to
+//! their disks and storing them again.
 
 use crate::host::Memory;
 use crate::policy::Thresholds;
 
-/// KiB of a page.
+/// The size of a page in KiB.
 const PAGE_KIB: u64 = 4;
 
-/// What a guest has in persistent pools.
+/// What a guest holds in persistent pools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
     pub domain: u16,
     pub pages: u64,
-    /// The memory that they take: less than the pages, if they compress.
+    /// The frames that the pages take: fewer than the pages, if these compress.
     pub frames: u64,
 }
 
-/// What a guest is asked to come down to.
+/// What a guest is asked to reduce its persistent memory to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     pub frames: u64,
-    /// The same as the guest counts it: pages as large as they were when it put them.
+    /// The same in KiB of pages, as the guest counts them: before compression.
     pub kib: u64,
 }
 
-/// How many frames the host wants back; `asking` if it is being given some already.
+/// How many frames the host wants back. `asking`: whether it has been asking so far.
 pub fn wanted(thresholds: Thresholds, memory: Memory, persistent: u64, asking: bool) -> u64 {
     let lowest = if asking {
         thresholds.reserve
@@ -131,7 +131,7 @@ mod tests {
             pages,
             frames,
         };
-        // Two pages in a frame: the guest thinks in pages.
+        // Two pages a frame: the guest counts pages.
         let half = target(100, &holding(300, 600), 600);
         assert_eq!(
             half,
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(target(100, &holding(0, 0), 600), None);
         assert_eq!(target(0, &holding(300, 600), 600), None);
         assert_eq!(target(5, &holding(0, 0), 0), None);
-        // Together never less than what is wanted.
+        // Together they never give less than what is wanted.
         let given: u64 = [1, 1, 1]
             .map(|frames| frames - target(2, &holding(frames, 1), 3).unwrap().frames)
             .iter()

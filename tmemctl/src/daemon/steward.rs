@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Keeps every guest as the policy wants it.
+//! Keeps every guest's settings as the policy wants them.
 //!
-//! There is one thing to do, whatever has happened: look at all guests, and change what is not as it should be. What Xen
-//! says is compared, not what was set before, so that a restored guest, whose settings come with it, a rename, another
-//! policy and a restart of the daemon are no cases of their own.
+//! Whatever has happened, it does the same: look at all guests, and change what is not as it should be. It compares
+//! with what Xen says, not with what it set before. So a restored guest, whose settings come with it, a rename, a new
+//! policy and a restart of the daemon need no special treatment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -20,7 +20,7 @@ use crate::policy::{Guest, Host, Policy, Verdict};
 use crate::statistics::{Client, Statistics};
 use crate::table::mib;
 
-/// How often a guest that was asked for memory is looked at before it is reported to keep all of it.
+/// How many times a guest that was asked for memory is looked at before it is reported for keeping all of it.
 const PATIENCE: u32 = 12;
 
 /// Keeps guests as the policy wants them.
@@ -30,30 +30,30 @@ pub struct Steward<H, G> {
     pub policy: Policy,
     pub log: Log,
     known: BTreeMap<u16, Known>,
-    /// Whether the host is short of memory.
+    /// Whether the host is short of memory and asks guests for some.
     asking: bool,
-    /// Whether it was said that this Xen has no quotas.
+    /// Whether it has been logged that this Xen has no quotas.
     told_of_quota: bool,
 }
 
-/// What is remembered of a guest, as Xen does not tell it.
+/// What is remembered about a guest because Xen does not tell.
 #[derive(Default)]
 struct Known {
     uuid: Uuid,
-    /// Its last name: a toolstack that destroys a guest removes the name before the guest.
+    /// Its last known name: a toolstack that destroys a guest removes the name first.
     name: Option<String>,
-    /// Whether it is frozen because it is not allowed, rather than by hand.
+    /// Whether it is frozen because the policy does not allow it tmem, rather than by hand.
     denied: bool,
     authorised: BTreeSet<Uuid>,
     asked: Option<Asked>,
-    /// What went wrong with it the last time.
+    /// What went wrong with it last time.
     trouble: Option<String>,
 }
 
-/// A guest was asked to give memory back.
+/// A request to a guest to give memory back.
 struct Asked {
     target: Target,
-    /// What it held then.
+    /// What it held at the time.
     held: u64,
     looks: u32,
 }
@@ -71,10 +71,10 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         }
     }
 
-    /// Looks at all guests, and makes what differs from the policy as that says.
+    /// Looks at all guests, and changes whatever differs from the policy.
     ///
     /// # Errors
-    /// If Xen or Xenstore does not answer. What goes wrong with one guest is logged.
+    /// If Xen or Xenstore does not answer. Trouble with a single guest is logged.
     pub fn reconcile(&mut self) -> Result<()> {
         let memory = self.hypervisor.memory()?;
         let statistics = self.hypervisor.statistics()?;
@@ -91,7 +91,7 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         Ok(())
     }
 
-    /// Does all that is to be done for one guest.
+    /// Does everything that has to be done for one guest.
     fn tend(
         &mut self,
         guest: &Guest,
@@ -101,15 +101,15 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
     ) -> Result<()> {
         self.meet(guest, client)?;
         match self.apply(guest, verdict, client, target) {
-            // It went away meanwhile.
+            // It has gone meanwhile.
             Err(Refused::NoClient) => return Ok(()),
             result => result?,
         }
-        // Last, as a guest that has used up its part of Xenstore makes this fail.
+        // This comes last, as it fails for a guest that has used up its share of Xenstore.
         Ok(self.ask_back(guest, target, client)?)
     }
 
-    /// Logs trouble with a guest, once for as long as it stays the same.
+    /// Logs trouble with a guest, but only once while it stays the same.
     fn complain(&mut self, guest: &Guest, trouble: Option<Error>) {
         let trouble = trouble.map(|error| format!("{guest}: cannot apply the policy: {error:#}"));
         let known = self.known.entry(guest.domain).or_default();
@@ -121,7 +121,7 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         }
     }
 
-    /// Takes back what it has asked of guests. Their settings stay.
+    /// Withdraws all requests to guests. Their settings stay.
     ///
     /// # Errors
     /// If Xen or Xenstore does not answer.
@@ -134,7 +134,7 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         self.reconcile()
     }
 
-    /// Guests that can run. Before, a toolstack may be restoring what they had.
+    /// The guests that can run. Those that can't yet may still be in the process of being restored.
     fn introduced(&mut self) -> Result<Vec<Guest>> {
         let mut guests = Vec::new();
         for domain in self.hypervisor.domains()? {
@@ -169,7 +169,7 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
             known.name.clone_from(&guest.name);
             return Ok(());
         }
-        // A daemon that was killed may have left a target, and a guest that is not allowed.
+        // A daemon that was killed may have left behind a target, or a guest that it froze.
         let known = Known {
             uuid: guest.uuid,
             name: guest.name.clone(),
@@ -194,7 +194,7 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         let known = self.known.entry(domain).or_default();
         if !verdict.allowed.value {
             if !client.is_some_and(is_denied) {
-                // A cap makes it known to Xen: without that, there is nothing to freeze.
+                // Setting a cap makes the guest known to tmem; until then there is nothing to freeze.
                 self.hypervisor.set_cap(domain, Some(0))?;
                 self.hypervisor.set_frozen(domain, true)?;
                 (self.log).notice(format!("{guest}: not allowed ({})", verdict.allowed.by));
@@ -208,7 +208,7 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         };
         if client.and_then(|client| client.cap_frames) != cap {
             self.hypervisor.set_cap(domain, cap)?;
-            // While the host is short, caps follow what guests hold: that is told elsewhere.
+            // While the host is short of memory, caps follow what guests hold, which is logged elsewhere.
             if target.is_none() && known.asked.is_none() {
                 let cap = cap.map_or("none".to_owned(), mib);
                 changes.push(format!("cap {cap} ({})", verdict.cap.by));
@@ -276,7 +276,7 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         Ok(None)
     }
 
-    /// Whom the host wants to give memory back.
+    /// The guests that should give memory back, and what each may keep.
     fn targets(&mut self, memory: Memory, statistics: &Statistics) -> BTreeMap<u16, Target> {
         let holdings: Vec<_> = (statistics.clients.iter())
             .map(|client| Holding {
@@ -311,7 +311,7 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
             .collect()
     }
 
-    /// Tells a guest how much it may keep, if that is news.
+    /// Tells a guest how much it may keep, if that has changed.
     fn ask_back(
         &mut self,
         guest: &Guest,
@@ -352,7 +352,7 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
     }
 }
 
-/// Whether a client is as one that may store nothing: there is no flag for that alone.
+/// Whether a client looks like one that may store nothing; there is no flag just for that.
 fn is_denied(client: &Client) -> bool {
     client.frozen && client.cap_frames == Some(0)
 }

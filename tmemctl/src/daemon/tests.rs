@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The daemon's decisions, on a host that is a few tables.
+//! The daemon's decisions, on a host made of a few tables.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,13 +31,13 @@ struct Tables {
     authorised: BTreeSet<(u16, Uuid)>,
     targets: BTreeMap<u16, u64>,
     watched: BTreeSet<u16>,
-    /// Settings that were made.
+    /// How many settings were changed.
     calls: usize,
-    /// A domain that Xen says nothing about any more.
+    /// A domain that Xen no longer knows.
     gone: Option<u16>,
     /// A domain that Xen refuses to change.
     stubborn: Option<u16>,
-    /// A domain that has filled its part of Xenstore.
+    /// A domain that has used up its share of Xenstore.
     crowded: Option<u16>,
 }
 
@@ -45,7 +45,7 @@ struct Tables {
 struct Fake(Rc<RefCell<Tables>>);
 
 impl Fake {
-    /// Changes a client, which becomes one by that.
+    /// Changes a client; a domain that is not one becomes one.
     fn change(&self, domain: u16, how: impl FnOnce(&mut Client)) -> Result<(), Refused> {
         let mut tables = self.0.borrow_mut();
         tables.calls += 1;
@@ -86,7 +86,7 @@ impl Fake {
         self.0.borrow().clients[&domain].clone()
     }
 
-    /// Gives a guest so many persistent pages, in as many frames.
+    /// Gives a guest that many persistent pages, in as many frames.
     fn hold(&self, domain: u16, pages: u64) {
         self.change(domain, |client| {
             client.pages = pages;
@@ -113,7 +113,7 @@ impl Hypervisor for Fake {
     }
 
     fn set_frozen(&mut self, domain: u16, frozen: bool) -> Result<(), Refused> {
-        // As in Xen, there must be a client to freeze.
+        // As in Xen, only a client can be frozen.
         if !self.0.borrow().clients.contains_key(&domain) {
             return Err(Refused::NoClient);
         }
@@ -176,7 +176,7 @@ impl Guests for Fake {
         let watched = &mut self.0.borrow_mut().watched;
         match watch {
             true => watched.insert(domain),
-            // As Xenstore does if there is no such watch.
+            // As Xenstore answers if there is no such watch.
             false if !watched.remove(&domain) => return Err(ErrorKind::NotFound.into()),
             false => true,
         };
@@ -260,7 +260,7 @@ fn a_guest_that_is_not_allowed_stores_nothing_until_it_is() {
     assert!(!fake.client(3).frozen);
     assert_eq!(fake.client(3).cap_frames, None);
 
-    // The same with another daemon, which finds it so.
+    // The same with a new daemon, which finds the guest like that.
     steward.policy = denying;
     steward.reconcile().unwrap();
     let mut steward = Steward::new(fake.clone(), fake.clone(), allowing);
@@ -301,7 +301,7 @@ fn a_guest_that_is_still_being_restored_is_left_alone() {
     fake.0.borrow_mut().introduced.clear();
     steward.reconcile().unwrap();
     assert!(fake.0.borrow().clients.is_empty());
-    // Its stream brought settings of another host.
+    // Its saved state brought settings from another host.
     fake.change(3, |client| client.weight = 7).unwrap();
     fake.0.borrow_mut().introduced.insert(3);
     steward.reconcile().unwrap();
@@ -328,7 +328,7 @@ fn a_guest_that_is_being_destroyed_keeps_its_rule_to_the_end() {
     steward.reconcile().unwrap();
     assert_eq!(fake.client(3).weight, 2);
 
-    // The next one with that id is another guest.
+    // The next domain with that id is another guest.
     fake.stop(3);
     steward.reconcile().unwrap();
     fake.start(3, "other");
@@ -399,7 +399,7 @@ fn a_host_that_is_short_asks_guests_until_it_is_not() {
     assert!(fake.0.borrow().targets.is_empty());
     steward.log.take();
 
-    // 800 more are wanted, three quarters of them from the one that holds three quarters.
+    // 800 more are wanted, three quarters of them from the guest that holds three quarters.
     fake.0.borrow_mut().memory.free = 200;
     steward.reconcile().unwrap();
     assert_eq!(
@@ -421,7 +421,7 @@ fn a_host_that_is_short_asks_guests_until_it_is_not() {
         ]
     );
 
-    // Above the threshold at which it began, it still asks for the rest.
+    // Above the threshold at which asking began, the host still asks for the rest.
     fake.hold(3, 2400);
     fake.0.borrow_mut().memory.free = 800;
     steward.reconcile().unwrap();

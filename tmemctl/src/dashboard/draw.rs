@@ -12,7 +12,7 @@ use crate::list::{state, summary};
 use crate::statistics::Client;
 use crate::table::{mib, percent};
 
-/// Lines of a curve: its frame, and three for itself.
+/// Height of a curve in lines: its frame, and three for the curve itself.
 const CURVE: u16 = 5;
 
 const KEYS: &str = " q quit  ↑↓ select  Enter detail  sort by: i id  m memory  p puts  g gets  h hits  e evictions ";
@@ -198,7 +198,7 @@ fn draw_pools(client: &Client, frame: &mut Frame, area: Rect) {
     frame.render_widget(table, area);
 }
 
-/// Whether a column has words, which begin at its left; numbers end at its right.
+/// Whether a column contains words, which are aligned left; numbers are aligned right.
 fn is_words(column: &str) -> bool {
     matches!(column, "Name" | "State" | "Type")
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The dashboard on a terminal: looks, draws, and obeys keys until it is told to quit.
+//! The dashboard on a terminal: looks, draws, and obeys keys until told to quit.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use super::Dashboard;
 use super::draw::draw;
 use crate::statistics::Statistics;
 
-/// Shows what `look` sees, every so often.
+/// Shows what `look` returns, at that interval.
 ///
 /// # Errors
-/// If `look` fails, or the terminal.
+/// If `look` or the terminal fails.
 pub fn run(look: impl FnMut() -> Result<Statistics>, every: Duration) -> Result<()> {
     let mut terminal = ratatui::try_init()?;
     let ended = show(&mut terminal, look, every);
@@ -31,7 +31,7 @@ fn show(
     let mut then = Instant::now();
     loop {
         terminal.draw(|frame| draw(&dashboard, frame))?;
-        // What is left of the interval is there for keys. A terminal of another size is drawn anew.
+        // The rest of the interval is spent waiting for keys. When the terminal changes size, it is drawn again.
         if event::poll(every.saturating_sub(then.elapsed()))? {
             if let Event::Key(key) = event::read()?
                 && key.is_press()

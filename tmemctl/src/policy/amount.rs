@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Amounts of memory, as an administrator writes them: `"512 MiB"`, `"1.5 GiB"`, `"10 %"`.
+//! Amounts of memory, the way administrators write them: `"512 MiB"`, `"1.5 GiB"`, `"10 %"`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::Deserialize;
 
-/// Bytes of a frame.
+/// The size of a frame in bytes.
 const FRAME_BYTES: f64 = 4096.0;
 
-/// Binary units, and how many bytes they stand for. One letter will do, as for `tmemctl set`.
+/// Binary units, and how many bytes they stand for. One letter is enough, as for `tmemctl set`.
 const UNITS: [(&str, u64); 4] = [
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
@@ -27,12 +27,12 @@ const EXPECTED: &str = "expected a size such as \"512 MiB\", \"1.5 GiB\" or \"10
 #[serde(try_from = "String")]
 pub enum Amount {
     Bytes(f64),
-    /// Of the host's memory, from 0 to 100.
+    /// A share of the host's memory, from 0 to 100.
     Percent(f64),
 }
 
 impl Amount {
-    /// How many whole frames that is on a host with so many.
+    /// How many whole frames that is on a host with `host` frames.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_sign_loss,
@@ -104,7 +104,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// The most frames on a host with so many.
+    /// The limit in frames, on a host with `host` frames.
     pub fn frames(self, host: u64) -> Option<u64> {
         match self {
             Self::None => None,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tmemctl check`: a policy explained against the guests that are running.
+//! `tmemctl check`: explains a policy for the guests that are running.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use super::rules::{Guest, Policy};
 use super::verdict::{Decided, Verdict};
 use crate::table::{Columns, mib};
 
-/// What each guest gets and which rule decides it, on a host with so many frames.
+/// What each guest gets, and which rule decides it, on a host with `host` frames.
 pub fn text(policy: &Policy, guests: &[Guest], host: u64) -> String {
     let mut text = host_text(policy, host);
     let mut table = Columns::new(&[
@@ -21,7 +21,7 @@ pub fn text(policy: &Policy, guests: &[Guest], host: u64) -> String {
     for guest in guests {
         let mut shown = guest.to_string();
         for [setting, value, by] in settings(&policy.verdict(guest, host)) {
-            // The guest stands once, in the first of its lines.
+            // The guest is named only in the first of its lines.
             table.row([std::mem::take(&mut shown), setting, value, by]);
         }
     }
@@ -65,7 +65,7 @@ fn host_text(policy: &Policy, host: u64) -> String {
     text
 }
 
-/// Setting, value and source, each in words.
+/// Each setting with its value and source, in words.
 fn settings(verdict: &Verdict) -> Vec<[String; 3]> {
     fn row<T>(name: &str, decided: &Decided<T>, word: impl Fn(&T) -> String) -> [String; 3] {
         [
@@ -77,7 +77,7 @@ fn settings(verdict: &Verdict) -> Vec<[String; 3]> {
     let yes = |yes: &bool| if *yes { "yes" } else { "no" }.to_owned();
     let allowed = row("allowed", &verdict.allowed, yes);
     if !verdict.allowed.value {
-        // It stores nothing, so that the rest is of no consequence.
+        // It stores nothing, so the rest does not matter.
         return vec![allowed];
     }
     vec![

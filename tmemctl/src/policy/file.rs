@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Reading the policy file. Whatever is wrong is told with its line.
+//! Reading the policy file. Errors name the line.
 
 use std::fs;
 use std::ops::Range;
@@ -80,7 +80,7 @@ fn line(text: &str, offset: usize) -> usize {
     text[..offset].matches('\n').count() + 1
 }
 
-/// Serde's words for an unknown key end in a list of all that are known; one of them was meant.
+/// Serde's message for an unknown key ends with a list of all known ones; suggests the one that was probably meant.
 fn explained(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     match quoted.next() {
@@ -107,7 +107,7 @@ mod tests {
     fn the_example_that_is_installed_is_a_policy() {
         let example = include_str!("../../tmem.toml");
         Policy::parse(example).unwrap();
-        // Each setting that it shows in a comment is one.
+        // Every setting that the example shows in a comment must exist.
         let shown: String = example
             .lines()
             .map(|line| match line.strip_prefix('#') {

@@ -15,8 +15,9 @@
 //! weight = 200
 //! ```
 //!
-//! Each setting is decided on its own: the first rule that matches the guest and has the setting decides; then the
-//! defaults; then what Xen does by itself. `rules` is what a file says, `file` reads it, `verdict` applies it to a guest, and `check` explains.
+//! Each setting is decided on its own: by the first rule that matches the guest and has the setting, or else by the
+//! defaults, or else by Xen. `rules` is what a file says, `file` reads it, `verdict` applies it to a guest, and `check`
+//! explains it.
 
 mod amount;
 pub mod check;

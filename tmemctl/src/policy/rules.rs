@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a policy says: of the host, and of guests by rules.
+//! What a policy says: about the host, and, in rules, about guests.
 
 use glob::Pattern;
 use serde::Deserialize;
@@ -19,16 +19,16 @@ pub struct Policy {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Host {
-    /// Memory that should be free, or used by nothing but ephemeral pages.
+    /// Memory that should be free, or used only for ephemeral pages.
     pub reserve: Option<Amount>,
-    /// Guests are asked to give persistent memory back as soon as less than this is free.
+    /// When less than this is free, guests are asked to give persistent memory back.
     pub ask_below: Option<Amount>,
-    /// The most memory that all guests' persistent pages together should take.
+    /// The most memory that the persistent pages of all guests together should take.
     pub persistent: Option<Amount>,
 }
 
 impl Host {
-    /// Its thresholds on a host with so many frames.
+    /// The thresholds on a host with `host` frames.
     pub fn thresholds(&self, host: u64) -> Thresholds {
         let frames = |amount: Option<Amount>| amount.map(|amount| amount.frames(host));
         let reserve = frames(self.reserve).unwrap_or(0);
@@ -53,7 +53,7 @@ pub struct Thresholds {
     pub persistent: Option<u64>,
 }
 
-/// Some guests, and what is decided for them. The defaults are a rule for all guests.
+/// Some guests, and the settings for them. The defaults are a rule for all guests.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rule {
@@ -70,7 +70,7 @@ pub struct Rule {
     pub(super) cap: Option<Limit>,
     pub(super) shared_pools: Option<Vec<Uuid>>,
 
-    /// Where it begins in the file, counted from 1.
+    /// The line where it begins, counted from 1.
     #[serde(skip)]
     pub line: usize,
 }
@@ -80,7 +80,7 @@ impl Rule {
         self.name.is_some() || self.uuid.is_some() || self.label.is_some()
     }
 
-    /// Whether it is about that guest.
+    /// Whether the rule applies to that guest.
     pub fn matches(&self, guest: &Guest) -> bool {
         let fits = |pattern: &Option<Glob>, text: &Option<String>| match (pattern, text) {
             (Some(pattern), Some(text)) => pattern.0.matches(text),
@@ -108,7 +108,7 @@ impl TryFrom<String> for Glob {
     }
 }
 
-/// A guest, by all that a rule can name it by.
+/// A guest, with everything that a rule can select it by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Guest {
     pub domain: u16,

@@ -16,15 +16,15 @@ impl fmt::Display for Guest {
     }
 }
 
-/// Who decided a setting.
+/// What decided a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The rule that begins in this line.
+    /// The rule that begins on this line.
     Rule {
         line: usize,
     },
     Defaults,
-    /// No one: it is as Xen has it.
+    /// Nothing in the policy: Xen's default.
     Xen,
 }
 
@@ -38,14 +38,14 @@ impl fmt::Display for Source {
     }
 }
 
-/// A setting, and who decided it.
+/// A setting, and what decided it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided<T> {
     pub value: T,
     pub by: Source,
 }
 
-/// All that is decided for a guest.
+/// All settings of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether it may store pages at all.
@@ -63,7 +63,7 @@ pub struct Verdict {
 }
 
 impl Policy {
-    /// What it decides for a guest of a host with so many frames.
+    /// What the policy decides for a guest on a host with `host` frames.
     pub fn verdict(&self, guest: &Guest, host: u64) -> Verdict {
         Verdict {
             allowed: self.decide(guest, |rule| rule.allowed, true),

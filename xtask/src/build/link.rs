@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Links the static library that Cargo makes into the one object that joins Xen's link.
+//! Links the static library that Cargo makes into the single object that is linked into Xen.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,13 +7,13 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use object::read::archive::ArchiveFile;
 
-/// What the exported functions' names begin with.
+/// The prefix of exported functions' names.
 pub const EXPORT: &str = "tmem_rs_";
 
 /// Links what the archive's exports reach, and nothing else, into one relocatable object.
 ///
 /// # Errors
-/// The archive can't be read, exports nothing, or the linker fails.
+/// If the archive can't be read or exports nothing, or the linker fails.
 pub fn link(archive: &Path, output: &Path) -> Result<()> {
     let bytes =
         std::fs::read(archive).with_context(|| format!("{} can't be read", archive.display()))?;
@@ -50,7 +50,7 @@ pub fn link(archive: &Path, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An archive's exported functions, and the names of its members.
+/// Returns an archive's exported functions, and the names of its members.
 fn contents(archive: &[u8]) -> Result<(Vec<String>, Vec<String>)> {
     let archive_file = ArchiveFile::parse(archive)?;
     let mut exports = Vec::new();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Everything that boots.
+//! Building everything that boots.
 
 pub mod dom0;
 pub mod link;
@@ -26,20 +26,20 @@ use xen::Xen;
 
 /// What is the same for every release of Xen.
 pub struct Shared {
-    /// The Rust library that joins Xen's link.
+    /// The Rust library that is linked into Xen.
     pub library: Library,
     /// The test guest's kernels.
     pub kernels: Kernels,
-    /// What dom0 steers tmem with.
+    /// The program that controls tmem from dom0.
     pub tmemctl: Tools,
 }
 
-/// A release of Xen, with what it takes to boot it.
+/// A release of Xen, with everything needed to boot it.
 pub struct Built {
     pub chosen: Chosen,
     pub shared: Arc<Shared>,
     pub xen: Xen,
-    /// The library with which `xl` carries tmem.
+    /// The library with which `xl` saves and restores tmem.
     pub libxenguest: PathBuf,
     pub dom0: Dom0,
 }
@@ -49,22 +49,22 @@ pub struct Built {
 pub enum Hypervisor {
     /// Ours.
     Tmem,
-    /// Ours, with a security policy to enforce, and the stricter one in `/host/strict`.
+    /// Ours, with a security policy that it enforces, and a stricter one in `/host/strict`.
     Guarded,
-    /// Ours, with Xen's own assertions, and with what `xenpaging` and `xen-memshare` take.
+    /// Ours, with Xen's own assertions, and with what `xenpaging` and `xen-memshare` need.
     Debug,
-    /// With `CONFIG_TMEM` off.
+    /// The patched Xen with `CONFIG_TMEM` off.
     Plain,
 }
 
 impl Hypervisor {
-    /// Whether it is another build than what users get.
+    /// Whether it is not the build that users get.
     pub fn is_built_aside(self) -> bool {
         matches!(self, Self::Debug | Self::Plain)
     }
 }
 
-/// Installs what all of this takes.
+/// Installs what all of this needs.
 ///
 /// # Errors
 /// If this is not Debian, or not root.
@@ -78,7 +78,7 @@ pub fn prepare_machine() -> Result<()> {
     Ok(())
 }
 
-/// Builds all of it for one release, or takes what is there.
+/// Builds all of it for one release, or uses what has been built.
 ///
 /// # Errors
 /// The failed step's.
@@ -88,7 +88,7 @@ pub fn everything(choice: &releases::Choice) -> Result<Built> {
     Built::first(chosen)
 }
 
-/// What of a release needs no library.
+/// Builds the parts of a release that do not need the library.
 ///
 /// # Errors
 /// The failed step's.
@@ -131,13 +131,13 @@ impl Shared {
 }
 
 impl Built {
-    /// Builds what releases share, and a release.
+    /// Builds what all releases share, and one release.
     ///
     /// # Errors
     /// The failed step's.
     pub fn first(chosen: Chosen) -> Result<Self> {
-        // Most of the time goes into Rust's core library, which Cargo compiles on one processor: on another meanwhile,
-        // what needs no library.
+        // Most of the time goes into Rust's core library, which Cargo compiles on one processor. Meanwhile another one
+        // can build what does not need the library.
         let (shared, ready) = thread::scope(|scope| {
             let shared = scope.spawn(Shared::build);
             let ready = prepare(&chosen).inspect_err(|error| {
@@ -151,7 +151,7 @@ impl Built {
         Self::new(chosen, Arc::new(shared?), false)
     }
 
-    /// Builds a release; `aside`: with what running machines leave of the processors.
+    /// Builds a release; `aside`: in the processor time that running machines leave.
     ///
     /// # Errors
     /// The failed step's.
@@ -168,7 +168,7 @@ impl Built {
         })
     }
 
-    /// What QEMU boots; built if need be.
+    /// The image that QEMU boots, built if need be.
     ///
     /// # Errors
     /// The build's.

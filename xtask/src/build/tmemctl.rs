@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The administrator's tool, as a host installs it: the program, its manual and its completions.
+//! The administrator's tool, as a host installs it: the program, its manual pages and its completions.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,18 +10,18 @@ use anyhow::Result;
 use crate::places;
 use crate::step::{self, output};
 
-/// Its own libraries in it, it runs on any dom0.
+/// It brings its libraries along, so it runs on any dom0.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Where programs for dom0 are.
+/// The programs for dom0.
 pub struct Tools {
-    /// The administrator's.
+    /// `tmemctl`.
     pub program: PathBuf,
-    /// What tests change frames' types with: not for installing.
+    /// With this, tests change the types of frames. Not to be installed.
     pub frame_type: PathBuf,
 }
 
-/// Builds all that into `build/tmemctl/`.
+/// Builds them in `build/tmemctl/`.
 ///
 /// # Errors
 /// If it does not compile.

@@ -14,20 +14,20 @@ use crate::step::{self, output};
 /// The target: no SSE, no red zone, no operating system.
 const TARGET: &str = "x86_64-unknown-none";
 
-/// As Xen's own C is built: branch tracking, thunks for returns and indirect branches, nothing
-/// that needs a global offset table.
+/// The same as for Xen's own C: branch tracking, thunks for returns and indirect branches, nothing that needs a global
+/// offset table.
 const HYPERVISOR_FLAGS: &str = "-Zcf-protection=branch -Zretpoline-external-thunk \
     -Zfunction-return=thunk-extern -Cjump-tables=n -Zdefault-visibility=hidden \
     -Zdirect-access-external-data=yes -Zplt=yes -Crelocation-model=pic";
 
-/// A kernel that runs where it is linked to, without a C compiler's start-up code.
+/// For a kernel that runs at the address it is linked to, without a C compiler's start-up code.
 const GUEST_FLAGS: &str = "-Crelocation-model=static -Clinker=ld -Clinker-flavor=ld";
 
-/// Where Debian's compiler lies.
+/// Debian's compiler.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 
-/// Which compiler is in use, for people.
+/// The compiler in use, for people.
 pub fn description() -> String {
     let (rustc, whose) = if rustup_has_core_source() {
         ("rustc", "rustup, with rust-src")
@@ -43,7 +43,8 @@ pub fn description() -> String {
     format!("{} ({whose})", version.trim())
 }
 
-/// Why the compiler on the PATH is not the one that format, lint and instruction counts are pinned to; `None` if it is.
+/// Why the compiler on the PATH is not the one that formatting, lints and instruction counts are pinned to; `None` if
+/// it is.
 pub fn not_the_pinned_one() -> Option<String> {
     let pinned = std::fs::read_to_string(places::root().join("rust-toolchain.toml"))
         .ok()?
@@ -66,22 +67,22 @@ pub fn not_the_pinned_one() -> Option<String> {
         .then(|| format!("rust-toolchain.toml pins Rust {pinned}, and this machine's is {has}"))
 }
 
-/// The library that joins Xen's link.
+/// The library that is linked into Xen.
 pub struct Library {
-    /// As Cargo makes it.
+    /// The archive that Cargo makes.
     pub archive: PathBuf,
-    /// What its exports reach, and nothing else: this is linked.
+    /// The object with what its exports reach and nothing else, which is linked.
     pub object: PathBuf,
 }
 
-/// Builds the library that joins Xen's link.
+/// Builds the library that is linked into Xen.
 ///
 /// # Errors
 /// If it does not compile.
 pub fn build_library() -> Result<Library> {
     let home = places::build("target/xen");
     let mut cargo = cargo("rustc", TARGET, &home);
-    // The static library alone: beside an rlib Cargo would not optimise it as a whole.
+    // Only the static library: if an rlib were built too, Cargo would not optimise it as a whole.
     cargo
         .args(["--package", "tmem-xen-shim"])
         .args(["--lib", "--crate-type", "staticlib"])
@@ -125,7 +126,7 @@ fn build_kernel(bits: &str, target: &str, flag: &str) -> Result<PathBuf> {
     let mut cargo = cargo("build", target, &home);
     cargo
         .args(["--package", "tmem-test-guest"])
-        // Xen has a memcpy of its own, the guest has not.
+        // Xen has a memcpy of its own, but the guest has none.
         .arg("-Zbuild-std-features=compiler-builtins-mem")
         .env("RUSTFLAGS", format!("{GUEST_FLAGS} {flag}"));
     step::run(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Xen's library that saves and restores domains, with our patches: it takes the place of the distribution's.
+//! Xen's library that saves and restores domains, with our patches. It replaces the distribution's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,11 @@ use crate::files::copy_changed;
 use crate::releases::Chosen;
 use crate::step;
 
-/// What else of Xen's is built with it, in this order: it needs their private headers, so that it is of their release.
+/// Xen's libraries to build, in this order, with it as the last. It needs the private headers of the others, so they
+/// must be of the same release.
 const LIBRARIES: &str = "toolcore toollog evtchn gnttab call foreignmemory devicemodel ctrl guest";
 
-/// What of Xen is not configured.
+/// The parts of Xen that are left out.
 const WITHOUT: &[&str] = &[
     "xen",
     "stubdom",
@@ -31,7 +32,8 @@ const WITHOUT: &[&str] = &[
     "systemd",
 ];
 
-/// Libraries that Debian's Xen does without, whether this machine has them or not: dom0 has no others than that one needs.
+/// Libraries that Debian's Xen does not use, whether this machine has them or not: dom0 only has those that Debian's
+/// Xen needs.
 const NOT_USED: &[&str] = &[
     "ac_cv_header_bzlib_h=no",
     "ac_cv_header_lzo_lzo1x_h=no",
@@ -73,7 +75,7 @@ pub fn build(chosen: &Chosen, dom0: &Path) -> Result<PathBuf> {
         Command::new("./configure")
             .args(WITHOUT.iter().map(|part| format!("--disable-{part}")))
             .args(NOT_USED)
-            // It only has to be there.
+            // It only has to exist.
             .arg("--with-system-qemu=/bin/true")
             .current_dir(&tree),
         "What it takes is in xtask/src/debian/needed.rs.",
@@ -102,14 +104,14 @@ pub fn build(chosen: &Chosen, dom0: &Path) -> Result<PathBuf> {
     Ok(library)
 }
 
-/// The library in a folder, by the name that programs load it by.
+/// Finds the library in a folder, under the name that programs load it by.
 fn find(folder: &Path) -> Result<PathBuf> {
     fs::read_dir(folder)
         .with_context(|| format!("can't list {}", folder.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            // Not the one for linking, nor the full version.
+            // Neither the name for linking nor that with the full version.
             name.strip_prefix("libxenguest.so.")
                 .is_some_and(|version| version.split('.').count() == 2)
         })

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask bench`: the engine against its budgets; and the instructions of each operation against those recorded.
+//! `cargo xtask bench`: measures the engine against its budgets, and compares the instruction counts of its operations
+//! with recorded ones.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +16,7 @@ use crate::debian::needed;
 use crate::places::{self, short};
 use crate::step;
 
-/// By how many per cent an operation may grow before the check fails.
+/// By how many per cent an operation's count may grow before the check fails.
 const TOLERANCE: f64 = 5.0;
 
 #[derive(Args)]
@@ -31,7 +32,7 @@ pub struct Options {
     record_instructions: bool,
 }
 
-/// Measures and prints all of it, and draws the chart; whether every budget holds.
+/// Measures and prints everything, and draws the chart; returns whether every budget holds.
 ///
 /// # Errors
 /// If it can't be built or run.
@@ -67,10 +68,10 @@ pub fn run(options: &Options) -> Result<bool> {
     Ok(status.success())
 }
 
-/// Holds the instructions that each operation takes against the recorded ones.
+/// Compares the instructions that each operation takes with the recorded ones.
 ///
 /// # Errors
-/// Says which operation takes more, and how much.
+/// Says which operation takes more, and how much more.
 pub fn check_instructions() -> Result<()> {
     if let Some(reason) = toolchain::not_the_pinned_one() {
         step::note(&format!("left out: instruction counts: {reason}"));
@@ -139,7 +140,7 @@ fn count(program: &Path) -> Result<BTreeMap<String, f64>> {
             .args(["--demangle=no", "--toggle-collect=*timing*counted*"])
             .arg(program)
             .args(["instructions", name])
-            // The C library's copy differs from machine to machine, unless it must do with what all have.
+            // The C library picks its copy function by processor, unless it is limited to what all have.
             .env(
                 "GLIBC_TUNABLES",
                 "glibc.cpu.hwcaps=-AVX2,-AVX512F,-AVX512VL,-ERMS,-FSRM",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The crates: their format, lint and tests.
+//! The crates: formatting, lints and tests.
 
 use std::fs;
 use std::process::Command;
@@ -15,13 +15,13 @@ use crate::places;
 use crate::releases::Chosen;
 use crate::step;
 
-/// In how many orders of steps each race is tried.
+/// How many orders of steps each race is tried in.
 const SCHEDULES: u64 = 600;
 
-/// Holds the format against rustfmt's.
+/// Checks that rustfmt would change nothing.
 ///
 /// # Errors
-/// If it differs.
+/// If it would.
 pub fn check_format() -> Result<()> {
     if is_left_out("fmt", "the format") {
         return Ok(());
@@ -29,7 +29,8 @@ pub fn check_format() -> Result<()> {
     cargo("check the format", "fmt", &["fmt", "--all", "--check"])
 }
 
-/// Whether this part can't be checked here, which it says: other compilers than the pinned one have other opinions.
+/// Whether this part can't be checked here, and if so says why: compilers other than the pinned one have other
+/// opinions.
 fn is_left_out(tool: &str, what: &str) -> bool {
     let runs = || step::output(command(&[tool]).arg("--version")).is_ok();
     let reason = toolchain::not_the_pinned_one()
@@ -40,7 +41,7 @@ fn is_left_out(tool: &str, what: &str) -> bool {
     reason.is_some()
 }
 
-/// Looks for lint and runs the tests; layouts are held against the headers of each release.
+/// Runs the lints and the tests; layouts are checked against the headers of each release.
 pub fn check(first: &Chosen, others: &[Chosen]) -> Tally {
     let mut tally = Tally::default();
     if !is_left_out("clippy", "lint") {
@@ -83,7 +84,7 @@ fn check_lint(tally: &mut Tally) {
     ));
 }
 
-/// Runs tests with the headers of that Xen, and counts their cases.
+/// Runs tests with the headers of that Xen, and counts the cases.
 fn test_with(tally: &mut Tally, chosen: &Chosen, what: &str, log: &str, arguments: &[&str]) {
     let Some(tree) = tally.check(source::prepare(chosen)) else {
         return;
@@ -96,7 +97,7 @@ fn test_with(tally: &mut Tally, chosen: &Chosen, what: &str, log: &str, argument
 }
 
 impl Tally {
-    /// Counts the cases of `cargo test` from what it wrote.
+    /// Counts the cases of `cargo test` in its output.
     fn cases(&mut self, log: &str) {
         for (passed, failed) in log.lines().filter_map(|line| {
             let line = line.trim().strip_prefix("test result: ")?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask fuzz`: inputs that libFuzzer grows by coverage, from the committed corpora on.
+//! `cargo xtask fuzz`: coverage-guided fuzzing with libFuzzer, starting from the committed corpora.
 //!
-//! The targets are built with the project's own toolchain: what marks the edges for libFuzzer is a pass of LLVM's, and
-//! the address sanitiser's runtime comes with each toolchain of rustup's. The fuzzer is Debian's build of libFuzzer: that
-//! of the crate `libfuzzer-sys` takes a C++ compiler and most of a minute.
+//! The targets are built with the project's own toolchain: an LLVM pass marks the edges for libFuzzer, and rustup's
+//! toolchains come with the address sanitiser's runtime. The fuzzer is Debian's build of libFuzzer, as the one in the
+//! crate `libfuzzer-sys` takes a C++ compiler and most of a minute to build.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use crate::step;
 /// A target in `fuzz/fuzz_targets`.
 struct Target {
     name: &'static str,
-    /// Bytes of its longest input.
+    /// Length of its longest input in bytes.
     longest: u32,
 }
 
@@ -36,17 +36,17 @@ const TARGETS: [Target; 4] = [
         name: "damage",
         longest: 4096,
     },
-    // A saved page is a whole one.
+    // A saved page is a whole page.
     Target {
         name: "restore",
         longest: 16 << 10,
     },
 ];
 
-/// The machine that it is built for: named, so that build scripts are left as they are.
+/// The target that it is built for. It is named, so that the flags do not apply to build scripts.
 const MACHINE: &str = "x86_64-unknown-linux-gnu";
 
-/// What libFuzzer wants to see: edges, and what is compared with what.
+/// What libFuzzer has to see: edges, and the operands of comparisons.
 const FLAGS: [&str; 7] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -77,7 +77,7 @@ fn build() -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&target)
         .env("CUSTOM_LIBFUZZER_PATH", fuzzer)
-        // The sanitiser is not stable.
+        // The sanitiser is an unstable feature.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", flags);
     step::run(
@@ -89,7 +89,7 @@ fn build() -> Result<PathBuf> {
     Ok(target.join(MACHINE).join("release"))
 }
 
-/// Whether the toolchain brings the address sanitiser's runtime.
+/// Whether the toolchain comes with the address sanitiser's runtime.
 fn has_sanitiser() -> bool {
     let libraries = step::output(
         Command::new("rustc")
@@ -106,10 +106,11 @@ fn has_sanitiser() -> bool {
         })
 }
 
-/// Fuzzes each target for some seconds, as many at once as there are cores. What covers more is kept in `build/fuzz`.
+/// Fuzzes each target for some seconds, as many at once as there are cores. Inputs that increase coverage are kept in
+/// `build/fuzz`.
 ///
 /// # Errors
-/// If the targets can't be built or run, and for each input that fails: it says where that is.
+/// If the targets can't be built or run, and for each input that fails, with its path.
 pub fn run(seconds: u64) -> Result<Vec<Result<()>>> {
     let targets = build()?;
     let cores = thread::available_parallelism()?.get();
@@ -142,7 +143,7 @@ fn fuzz(targets: &std::path::Path, target: &Target, seconds: u64) -> Result<()> 
         .arg(format!("-max_len={}", target.longest))
         .arg(format!("-artifact_prefix=build/fuzz/{name}-"))
         .args(["-rss_limit_mb=4096", "-timeout=120", "-print_final_stats=1"])
-        // Simulated accounts are never given back; frames that leak are looked for by the targets themselves.
+        // Simulated accounts are never freed; the targets check for leaked frames themselves.
         .env("ASAN_OPTIONS", "detect_leaks=0")
         .arg("-detect_leaks=0");
     let log = step::run(

@@ -2,12 +2,13 @@
 //! Whether files import only downwards.
 //!
 //! ```text
-//! a file of tmem-core ──► its own folder, or a layer below       any file ──► no file that imports it, by whatever way
+//! a file of tmem-core ──► its own folder, or a layer below       any file ──► no file that imports it, however
+//! indirectly
 //! ```
 //!
-//! An import is a `use` item, or a path in the code that begins with `crate`, `self`, `super` or a child module. It leads to
-//! the file of the last module that it names. Tests (`#[cfg(test)]`) may import anything; declaring a child module imports
-//! nothing.
+//! An import is a `use` item, or a path in the code that begins with `crate`, `self`, `super` or a child module. It
+//! leads to the file of the last module that it names. Tests (`#[cfg(test)]`) may import anything. Declaring a child
+//! module is not an import.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -61,10 +62,10 @@ type Module = Vec<String>;
 /// Each file's module, and the modules of other files that it imports from.
 type Imports = BTreeMap<Module, BTreeSet<Module>>;
 
-/// Checks the layers of `tmem-core`, and every crate for circles; says what was looked at.
+/// Checks the layers of `tmem-core`, and every crate for circles; returns what was checked, in words.
 ///
 /// # Errors
-/// Names each import that leads upwards, and a circle of each crate that has one.
+/// Names each import that leads upwards, and one circle of each crate that has any.
 pub fn check() -> Result<String> {
     let mut wrong = Vec::new();
     let mut files = 0;
@@ -115,7 +116,7 @@ fn module_of(path: &Path) -> Module {
     module
 }
 
-/// What each file imports, tests left out.
+/// What each file imports, not counting tests.
 fn imports(sources: &BTreeMap<Module, String>) -> Result<Imports> {
     let mut parsed = BTreeMap::new();
     let mut tests = Vec::new();
@@ -150,7 +151,7 @@ fn imports(sources: &BTreeMap<Module, String>) -> Result<Imports> {
 /// Finds what a file imports.
 struct Finder<'a> {
     sources: &'a BTreeMap<Module, String>,
-    /// The module whose code is looked at: the file's, or one within it.
+    /// The module being looked at: the file's, or one inside it.
     here: Module,
     found: BTreeSet<Module>,
 }
@@ -188,7 +189,7 @@ impl Finder<'_> {
                 break;
             }
         }
-        // A module within a file is that file's.
+        // A module inside a file counts as that file.
         while !self.sources.contains_key(&at) && at.pop().is_some() {}
         self.found.insert(at);
     }
@@ -256,7 +257,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 }
 
-/// Whether an item is there for tests only.
+/// Whether an item is for tests only.
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
@@ -266,7 +267,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// Imports that lead to a higher layer, or to or from something that is no layer.
+/// Imports that lead to a higher layer, or to or from a module that is in no layer.
 fn upward(imports: &Imports, layers: &[&str]) -> Vec<String> {
     let rank = |module: &Module| {
         let top = module.first()?;
@@ -303,7 +304,7 @@ fn circle(imports: &Imports) -> Option<String> {
     )
 }
 
-/// A shortest way from a file back to itself.
+/// A shortest path from a file back to itself.
 fn way<'a>(imports: &'a Imports, start: &'a Module) -> Option<Vec<&'a Module>> {
     let mut seen = BTreeSet::new();
     let mut ways = vec![vec![start]];
@@ -325,7 +326,7 @@ fn way<'a>(imports: &'a Imports, start: &'a Module) -> Option<Vec<&'a Module>> {
     None
 }
 
-/// A module as code names it.
+/// A module's name as in code.
 fn shown(module: &Module) -> String {
     if module.is_empty() {
         "the crate's root".to_owned()

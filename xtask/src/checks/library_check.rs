@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whether the library may be linked into the hypervisor: its code is disassembled and held against Xen's rules.
+//! Whether the library may be linked into the hypervisor: its code is disassembled and checked against Xen's rules.
 //!
-//! Xen runs its C without vector registers, with branch tracking, and with thunks in place of indirect branches and returns;
-//! nothing but flags of an unstable compiler makes Rust do the same, so every build is looked at: all that the exports
+//! Xen's C code uses no vector registers, has branch tracking, and uses thunks in place of indirect branches and
+//! returns. Only unstable compiler flags make Rust do the same, so every build is checked: everything that the exports
 //! reach, which after link-time optimisation is all there is.
 
 mod code;
@@ -22,16 +22,17 @@ use crate::build::link::link;
 use code::{Function, Library, Step, Target};
 use thunks::{INDIRECT_THUNK, RETURN_THUNK};
 
-/// How many places in code that the exports reach may lead to a panic. May only fall.
+/// How many places in code that the exports reach may lead to a panic. This may only go down.
 ///
-/// What is left: `lz4_flex` slices its input twice where it ends a block, at offsets that it has checked already.
+/// Those that are left: at the end of a block `lz4_flex` slices its input twice, at offsets that it has already
+/// checked.
 pub const MAX_PANIC_PATHS: usize = 2;
 
 /// How many bytes of the hypervisor's stack (20 KiB, most of it the caller's) a call into the library may take, without what
 /// C takes below it. May only fall.
 pub const MAX_STACK_BYTES: u64 = 3456;
 
-/// What the library may ask of Xen: the host's functions, the compiler's four, and the thunks.
+/// What the library may call in Xen: the host's functions, the compiler's four, and the thunks.
 fn may_be_undefined(symbol: &str) -> bool {
     symbol.starts_with("tmem_host_")
         || symbol.starts_with(INDIRECT_THUNK)
@@ -41,20 +42,20 @@ fn may_be_undefined(symbol: &str) -> bool {
         )
 }
 
-/// What was measured on the way.
+/// What the check measures along the way.
 #[derive(Debug)]
 pub struct Report {
-    /// Places where an index is clamped by instructions of its own.
+    /// Places where an index is clamped by dedicated instructions.
     pub clamps: usize,
-    /// Functions that the exports reach, themselves included.
+    /// Functions that the exports reach, including the exports.
     pub functions: usize,
     /// Bytes of code.
     pub text_bytes: u64,
-    /// Bytes of data, zeroed or not.
+    /// Bytes of data, including zero-initialised data.
     pub data_bytes: u64,
     /// The most stack that any export takes, in bytes.
     pub stack_bytes: u64,
-    /// The calls that take it.
+    /// The chain of calls that takes it.
     pub deepest_path: String,
     /// Places that lead to a panic.
     pub panic_paths: usize,
@@ -78,9 +79,9 @@ impl fmt::Display for Report {
 
 /// Something that must not be linked into Xen.
 struct Finding {
-    /// In which function, and how many bytes from its start.
+    /// The function, and how many bytes from its start.
     place: Option<(String, u64)>,
-    /// What is there, and what to do.
+    /// What is wrong there, and what to do.
     problem: String,
 }
 
@@ -96,7 +97,7 @@ impl fmt::Display for Finding {
 /// Checks the static library at `archive`.
 ///
 /// # Errors
-/// Everything that breaks a rule, one line each; or that the archive can't be read or linked.
+/// Lists everything that breaks a rule, one line each; or says that the archive can't be read or linked.
 pub fn check(archive: &Path) -> Result<Report> {
     let report = check_with(archive, MAX_PANIC_PATHS)?;
     ensure!(
@@ -178,7 +179,7 @@ fn check_with(archive: &Path, max_panic_paths: usize) -> Result<Report> {
     })
 }
 
-/// Loops that wait for a lock and are not followed by a barrier: behind a lock that the CPU only guesses to have, it could
+/// Loops that wait for a lock and are not followed by a barrier. A CPU that only predicts that it has the lock could
 /// read what another one is about to change.
 fn locks_without_barrier(function: &Function) -> Vec<Finding> {
     let count = |mnemonic| {
@@ -199,7 +200,7 @@ fn locks_without_barrier(function: &Function) -> Vec<Finding> {
     }]
 }
 
-/// How often the function holds `cmp; sbb mask, mask`, by which an index is clamped even where the CPU guesses.
+/// How often the function contains `cmp; sbb mask, mask`, which clamps an index even under speculation.
 fn clamps(function: &Function) -> usize {
     let pairs = function.steps.windows(2);
     pairs
@@ -276,8 +277,8 @@ fn uses_vectors(factory: &mut InstructionInfoFactory, step: &Step) -> bool {
             })
 }
 
-/// With branch tracking, whoever is called indirectly begins with `endbr64`; bytes that only look like one would let an
-/// attacker jump into the middle of a function.
+/// With branch tracking, a function that is called indirectly begins with `endbr64`. Bytes elsewhere that look like one
+/// would let an attacker jump into the middle of a function.
 fn misplaced_landing_pads(function: &Function) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut find = |offset, problem: &str| {
@@ -311,7 +312,7 @@ fn misplaced_landing_pads(function: &Function) -> Vec<Finding> {
 
 const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 
-/// Where code that returns goes to code that does not: with `panic = "abort"` those are the panics.
+/// Where code that returns branches to code that does not: with `panic = "abort"`, these are the panics.
 fn panic_paths(library: &Library) -> Vec<Finding> {
     let returning = library.returning();
     let mut findings = Vec::new();
@@ -325,7 +326,7 @@ fn panic_paths(library: &Library) -> Vec<Finding> {
                 Some(Target::Function(to)) if step.is_branch() && !returning[*to] => {
                     Some(format!("can panic through {}", library.functions[*to].name))
                 }
-                // After a call that does not return the compiler may put a trap of its own.
+                // The compiler may put a trap of its own after a call that does not return.
                 None if step.instruction.mnemonic() == Mnemonic::Ud2 && !after_panic => {
                     Some("can stop at an undefined instruction".to_owned())
                 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whether every file says under which licence it is, and whether the hypervisor may be linked with what it is linked with.
+//! Whether every file states its licence, and whether the licences allow what is linked into the hypervisor.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use anyhow::{Context, Result, ensure};
 use crate::places;
 use crate::step::output;
 
-/// Lines from a file's first one in which its licence must stand. It is the first line but in patches, whose first lines
-/// are an e-mail's.
+/// The licence must be within this many lines from the top. It is on the first line except in patches, which begin with
+/// an e-mail's header.
 const HEAD: usize = 30;
 
 /// Checks the licence line of every file.
@@ -38,8 +38,8 @@ pub fn check_files() -> Result<()> {
     Ok(())
 }
 
-/// Checks that all that is linked into Xen, which is under GPL-2.0-only, may be had under the MIT licence, which goes with
-/// that.
+/// Checks that everything linked into Xen is available under the MIT licence, which is compatible with Xen's
+/// GPL-2.0-only.
 ///
 /// # Errors
 /// Names the crates.
@@ -60,7 +60,7 @@ pub fn check_linked() -> Result<()> {
     Ok(())
 }
 
-/// Whether `PACKAGE: LICENCES` leaves the choice of MIT.
+/// Whether `PACKAGE: LICENCES` allows MIT to be chosen.
 fn is_mit(line: &str) -> bool {
     line.rsplit(": ")
         .next()
@@ -92,7 +92,7 @@ fn expected(path: &Path) -> &'static str {
     }
 }
 
-/// Not licences themselves, what Cargo writes, or what has no comments.
+/// Whether a file needs a licence line. Licences themselves, files that Cargo writes and files without comments do not.
 fn needs_line(path: &Path) -> bool {
     !(path.starts_with("LICENSES")
         || path.starts_with("fuzz/corpus")
@@ -102,7 +102,7 @@ fn needs_line(path: &Path) -> bool {
             .is_some_and(|extension| extension == "json"))
 }
 
-/// All files below `folder`, but those that git has or ignores.
+/// All files below `folder`, except git's own and those that git ignores.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {

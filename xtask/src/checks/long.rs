@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask long`: what holds more than `test` does and takes hours.
+//! `cargo xtask long`: the tests that go further than `test` and take hours.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use crate::machines::tally::Tally;
 use crate::releases::Choice;
 use crate::step;
 
-/// How much of each.
+/// How much of each test to run.
 const OPERATIONS: u64 = 500_000_000;
 const SCHEDULES: u64 = 100_000;
 const FUZZ_SECONDS: u64 = 900;
 
-/// Runs all of it; whether all passed.
+/// Runs all of it; returns whether everything passed.
 ///
 /// # Errors
 /// If it can't go on: without a build there are no machines.

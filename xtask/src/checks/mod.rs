@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask test`: every check and every test, and one sum at the end.
+//! `cargo xtask test`: every check and every test, and one total at the end.
 
 pub mod bench;
 mod crates;
@@ -24,7 +24,7 @@ use crate::machines::tally::Tally;
 use crate::releases::{Choice, Chosen};
 use crate::step;
 
-/// Runs all of it, on each release whose source can be had; whether all passed.
+/// Runs all of it, on each release whose source is available; returns whether everything passed.
 ///
 /// # Errors
 /// If it can't go on: without a build there is nothing to test.
@@ -52,8 +52,8 @@ pub fn run(choice: &Choice) -> Result<bool> {
     Ok(tally.sum())
 }
 
-/// All that needs no hypervisor, in two lanes: what Cargo builds for one never waits for the other. It comes after the
-/// build, as layouts are held against the headers of each Xen.
+/// Runs everything that needs no hypervisor, in two lanes whose Cargo builds never wait for each other. This comes
+/// after the build, as layouts are checked against the headers of each Xen.
 fn check_crates(built: &Built, others: &[Chosen]) -> Tally {
     thread::scope(|scope| {
         let tests = scope.spawn(|| crates::check(&built.chosen, others));
@@ -63,7 +63,7 @@ fn check_crates(built: &Built, others: &[Chosen]) -> Tally {
     })
 }
 
-/// What is not built as Cargo's tests are.
+/// Runs what is not built like Cargo's tests.
 fn check_other_builds(built: &Built) -> Tally {
     /// How long each target is fuzzed.
     const FUZZ_SECONDS: u64 = 5;

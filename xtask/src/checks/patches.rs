@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask patches`: whether the series fits a tree of Xen, patch by patch, and whether the result builds.
+//! `cargo xtask patches`: whether the series applies to a tree of Xen, patch by patch, and whether the result builds.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use crate::places::short;
 use crate::releases::{self, Chosen, Origin, Version};
 use crate::step;
 
-/// Applies the series for the version of the tree at `path` to a copy of it, and builds that with `CONFIG_TMEM` on and off.
-/// Says what failed; whether nothing did.
+/// Applies the series for the version of the tree at `path` to a copy of it, and builds that with `CONFIG_TMEM` on and
+/// off. Prints what failed; returns whether nothing did.
 ///
 /// # Errors
-/// If the tree is not one, or the library does not build.
+/// If it is not a tree of Xen, or the library does not build.
 pub fn try_on(path: &Path) -> Result<bool> {
     needed::install()?;
     let chosen = Chosen {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::places::root;
 use crate::step;
 
-/// Tries each race in that many schedules; `seed` says which.
+/// Tries each race in that many schedules, picked by `seed`.
 ///
 /// # Errors
 /// If it can't be built or a race goes wrong; the log names the schedule.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask soak`: the engine against its model for as long as asked, on all cores or as many as asked.
+//! `cargo xtask soak`: the engine against its model, for any number of operations, on all cores or as many as asked.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use crate::places::{self, root, short};
 use crate::step::{self, Step};
 
-/// Builds as for release, but with all checks on. The test that is built takes its orders from the environment.
+/// Builds a release build with all checks on. The test takes its options from the environment.
 fn build() -> Result<PathBuf> {
     let mut command = Command::new("cargo");
     command.current_dir(root()).args([
@@ -25,7 +25,7 @@ fn build() -> Result<PathBuf> {
         "--target-dir=build/soak",
         "--config=profile.release.debug-assertions=true",
         "--config=profile.release.overflow-checks=true",
-        // Half of the time went into the checks of a library that has tests of its own.
+        // Otherwise half of the time goes into the checks of a library that has tests of its own.
         "--config=profile.release.package.lz4_flex.debug-assertions=false",
         "--config=profile.release.package.lz4_flex.overflow-checks=false",
         "--config=profile.release.lto=false",
@@ -52,7 +52,7 @@ struct Worker {
 }
 
 impl Worker {
-    /// What it did so far, as it says itself.
+    /// What it has done so far, according to itself.
     fn figures(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -67,11 +67,11 @@ impl Worker {
     }
 }
 
-/// Runs `operations` operations, shared among so many processes, or one for each core; `seed` says which, and a new one is
-/// drawn if there is none.
+/// Runs `operations` operations, divided among that many processes, or one for each core. They are picked by `seed`;
+/// without one, a new seed is drawn.
 ///
 /// # Errors
-/// If the test cannot be built or run.
+/// If the test can't be built or run.
 pub fn run(operations: u64, seed: Option<u64>, processes: Option<u64>) -> Result<bool> {
     let test = build()?;
     let cores = thread::available_parallelism()?.get() as u64;
@@ -119,7 +119,7 @@ pub fn run(operations: u64, seed: Option<u64>, processes: Option<u64>) -> Result
     }
     for worker in &mut workers {
         if failed {
-            // The others' work is of no more interest; they may be over already.
+            // The others no longer matter; they may have ended already.
             let _ = worker.child.kill();
         }
         failed |= !worker.child.wait()?.success() && !failed;

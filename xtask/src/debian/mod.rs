@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Debian's packages: those installed on this machine, and those of any suite, unpacked and not installed.
+//! Debian's packages: those installed on this machine, and those of any suite, unpacked without being installed.
 
 pub mod needed;
 pub mod suite;
@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 
 use crate::step::{self, output};
 
-/// Stops early on a machine that has no Debian packages.
+/// Stops early on a machine without Debian's packages.
 ///
 /// # Errors
 /// If there is no apt.
@@ -32,12 +32,12 @@ fn installed(package: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Whether `version` is `least` or later, as Debian orders versions.
+/// Whether `version` is `least` or later, in Debian's order of versions.
 fn is_at_least(version: &str, least: &str) -> bool {
     output(Command::new("dpkg").args(["--compare-versions", version, "ge", least])).is_ok()
 }
 
-/// Refreshes the machine's own package lists, once: old lists name versions that the mirror no longer has.
+/// Updates the machine's own package lists, once: old lists name versions that the mirror no longer has.
 fn update_lists(advice: &str) -> Result<()> {
     static DONE: OnceLock<()> = OnceLock::new();
     if DONE.get().is_none() {
@@ -52,7 +52,7 @@ fn update_lists(advice: &str) -> Result<()> {
     Ok(())
 }
 
-/// One of apt's programs, which asks nothing and waits for others that install.
+/// One of apt's programs, set up to ask no questions and to wait for other installations.
 fn apt(program: &str) -> Command {
     let mut apt = Command::new(program);
     apt.env("DEBIAN_FRONTEND", "noninteractive")
@@ -61,7 +61,8 @@ fn apt(program: &str) -> Command {
     apt
 }
 
-/// What a package without contents depends on, such as today's kernel or compiler, as `ask` (`apt-cache`) knows it.
+/// The package that an empty package depends on, such as the current kernel or compiler, according to `ask`
+/// (`apt-cache`).
 fn stands_for(ask: &mut Command, package: &str) -> Result<String> {
     let depends = output(ask.args(["depends", "--important", package]))?;
     let found = depends

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What building and booting takes from Debian, under the names of the machine's own suite.
+//! The packages that building and booting needs, under their names in the machine's own suite.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::{apt, installed, is_at_least, stands_for, update_lists};
 use crate::places;
 use crate::step::{self, output};
 
-/// A package and what it is for.
+/// A package, and what it is for.
 type Needed = (String, &'static str);
 
 /// Packages whose names are the same in every suite.
@@ -56,11 +56,11 @@ const RUST: &[(&str, &str)] = &[
     ("rustc-web", "compiles for the hypervisor"),
 ];
 
-/// The oldest version of [`RUST`] that knows all the options that we build with. Debian's releases came with older ones;
-/// their security updates carry this.
+/// The oldest version of [`RUST`] that knows all the options that we use. Debian's releases came with older ones, but
+/// their security updates have this one.
 const RUST_SINCE: &str = "1.95";
 
-/// Installs what is missing, and says so.
+/// Installs what is missing, and says what.
 ///
 /// # Errors
 /// If a package can't be installed: this is not Debian, or not root.
@@ -115,7 +115,7 @@ pub fn rustup_has_core_source() -> bool {
             .args(["--print", "sysroot"])
             .current_dir(places::root()),
     );
-    // Debian's compiler has it too, but is called by its full name.
+    // Debian's compiler has it too, but is called by its full path.
     sysroot.is_ok_and(|sysroot| {
         let sysroot = Path::new(sysroot.trim());
         sysroot != Path::new("/usr")
@@ -125,7 +125,7 @@ pub fn rustup_has_core_source() -> bool {
     })
 }
 
-/// Debian's build of libFuzzer, if it is installed: its folder has two versions in its name.
+/// Debian's build of libFuzzer, if it is installed. The name of its folder contains two versions.
 pub fn fuzzer() -> Option<PathBuf> {
     let below = |folder: &Path, begin: &str| {
         let mut found: Vec<_> = fs::read_dir(folder)
@@ -147,7 +147,7 @@ pub fn fuzzer() -> Option<PathBuf> {
         .rfind(|archive| archive.exists())
 }
 
-/// The fuzzer and its library: their names hold the versions of this suite's compilers.
+/// The fuzzer and its library. Their names contain the versions of this suite's compilers.
 fn fuzzer_packages() -> Result<Vec<Needed>> {
     update_lists("Is the machine's package mirror reachable?")?;
     let clang = stands_for(&mut apt("apt-cache"), "clang")?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A suite of Debian's, which may be another than the machine's: apt reads it into lists of our own under `build/`, from
-//! the mirror that the machine's own packages come from. The machine's configuration is left alone.
+//! A Debian suite, not necessarily the machine's own: apt reads it into separate lists under `build/`, from the mirror
+//! that the machine's packages come from. The machine's configuration is left alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::files::clear;
 use crate::places;
 use crate::step::{self, output};
 
-/// Debian's own keys, which a suite newer than the machine may be signed with.
+/// Debian's keys, with which a suite newer than the machine may be signed.
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// What a mirror that can't be used may be about.
+/// What may be wrong if a mirror can't be used.
 const ADVICE: &str =
     "Is the machine's package mirror reachable, and does it carry this suite? Try: apt-get update";
 
@@ -31,9 +31,9 @@ impl Suite {
     /// Reads the lists of the suite called `name`, such as `trixie`, with its security updates.
     ///
     /// # Errors
-    /// If the mirror does not carry it.
+    /// If the mirror does not have it.
     pub fn open(name: &str) -> Result<Self> {
-        // Each suite once; whoever comes second waits.
+        // Each suite is read once; the second caller waits.
         static READ: Mutex<Vec<String>> = Mutex::new(Vec::new());
         let suite = Self {
             name: name.to_owned(),
@@ -56,7 +56,7 @@ impl Suite {
         Ok(suite)
     }
 
-    /// The package that a package without contents stands for.
+    /// The package that an empty package stands for.
     ///
     /// # Errors
     /// If there is none.
@@ -85,7 +85,7 @@ impl Suite {
         )?;
         Ok(all
             .lines()
-            // Indented lines say what a package depends on. Not all libraries begin with "lib": zlib1g.
+            // Indented lines say what a package depends on. Not all libraries begin with "lib": zlib1g does not.
             .filter(|line| line.contains("lib") && !line.starts_with([' ', '<', '|']))
             .filter(|line| !line.contains(':'))
             .map(str::to_owned)
@@ -95,7 +95,7 @@ impl Suite {
     /// Downloads packages and unpacks them into the folder `to`, without installing anything.
     ///
     /// # Errors
-    /// If one can't be had.
+    /// If one can't be downloaded.
     pub fn unpack(&self, packages: &[String], to: &Path) -> Result<()> {
         let downloads = to.with_extension("packages");
         clear(&downloads)?;
@@ -120,10 +120,10 @@ impl Suite {
     /// its signature.
     ///
     /// # Errors
-    /// If it can't be had.
+    /// If it can't be downloaded.
     pub fn source(&self, package: &str, to: &Path) -> Result<PathBuf> {
         clear(to)?;
-        // Not a step: it may well fail, and then the source is looked for elsewhere.
+        // Not a step, as it may well fail, and then the source is looked for elsewhere.
         output(
             self.apt("apt-get")
                 .args(["source", "--download-only", package])
@@ -170,22 +170,22 @@ impl Suite {
     }
 }
 
-/// Where this machine takes Debian's packages from, and its security updates.
+/// Where this machine gets Debian's packages from, and its security updates.
 ///
 /// # Errors
-/// If apt knows no archive of Debian's.
+/// If apt knows no Debian archive.
 pub fn mirrors() -> Result<(String, Option<String>)> {
     if let Some(known) = known_mirrors()? {
         return Ok(known);
     }
-    // A machine that never read its lists does not know whose they are.
+    // A machine that has never updated its lists does not know whose they are.
     update_lists(ADVICE)?;
     known_mirrors()?.context(
         "apt takes no packages from Debian's archive on this machine: this needs Debian 12 or 13",
     )
 }
 
-/// The same as far as apt's lists say.
+/// The same, as far as apt's lists tell.
 fn known_mirrors() -> Result<Option<(String, Option<String>)>> {
     let known = output(Command::new("apt-get").args([
         "indextargets",

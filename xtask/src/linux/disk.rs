@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Disks under dm-tmem, on stock kernels that Xen starts as dom0: each condition of its correctness, and filesystems under
-//! load, as `disk-cases.sh` has them; and its mutants, each of which must fail a case.
+//! Disks under dm-tmem, on stock kernels that Xen starts as dom0. Tests each condition of its correctness and
+//! filesystems under load, as `disk-cases.sh` describes them; and its mutants, each of which must fail a case.
 
 use std::fmt::Write;
 use std::fs;
@@ -21,7 +21,7 @@ const INIT: &str = include_str!("disk-init.sh");
 const CASES: &str = include_str!("disk-cases.sh");
 const MUTANT_CASES: &str = include_str!("disk-mutants.sh");
 
-/// A kernel's own modules, as far as they are none of its parts.
+/// The kernel's own modules that are needed, unless they are built in.
 const MODULES: &[&str] = &[
     "crc32c_generic",
     "xenfs",
@@ -44,7 +44,7 @@ const MODULES: &[&str] = &[
     "btrfs",
 ];
 
-/// Programs of Debian's.
+/// Debian's programs that are needed.
 const PROGRAMS: &[&str] = &[
     "usr/bin/btrfs",
     "usr/sbin/blockdev",
@@ -58,7 +58,7 @@ const PROGRAMS: &[&str] = &[
     "usr/sbin/xfs_io",
 ];
 
-/// How much is done.
+/// What to test, and how much.
 #[derive(clap::Args)]
 pub struct Options {
     /// How many operations each of four workers does, on each filesystem
@@ -76,7 +76,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What `test` does of these parts.
+    /// How much of these parts `test` does.
     pub fn short(parts: &str) -> Self {
         Self {
             count: SHORT,
@@ -87,13 +87,13 @@ impl Options {
     }
 }
 
-/// All that `disk-cases.sh` knows.
+/// All parts that `disk-cases.sh` has.
 const PARTS: &str = "conditions ext4 xfs btrfs hidden image module";
 
-/// What `test` does.
+/// How many operations `test` does.
 const SHORT: u32 = 300;
 
-/// The file system of a Linux that does what a script says.
+/// A Linux that runs a script: its file system.
 struct Guest<'a> {
     kernel: &'a Built,
     tree: Tree,
@@ -145,7 +145,7 @@ impl<'a> Guest<'a> {
         Ok(())
     }
 
-    /// What it says on its console until it powers off.
+    /// Boots it, and returns what it prints on its console until it powers off.
     fn run(&self, what: &str, name: &str, xen: &Path, limit: Duration) -> Result<String> {
         let files = places::build(&format!("linux/disk/{name}.cpio"));
         tree::archive(self.tree.home(), &files)?;
@@ -170,10 +170,10 @@ impl<'a> Guest<'a> {
     }
 }
 
-/// Tries the conditions, and filesystems under load.
+/// Tests the conditions, and filesystems under load.
 ///
 /// # Errors
-/// If something for it can't be built, or the machine does not get to its end.
+/// If something it needs can't be built, or the machine does not finish.
 pub fn try_on(kernel: &Built, xen: &Path, options: &Options) -> Result<Tally> {
     let name = format!("disk-{}", kernel.kernel.name);
     let Options {
@@ -189,7 +189,7 @@ pub fn try_on(kernel: &Built, xen: &Path, options: &Options) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Cases that passed, and those that failed.
+/// How many cases passed, and which failed.
 fn cases(console: &str) -> (u64, Vec<String>) {
     let lines = console.lines();
     let passed = lines
@@ -202,7 +202,7 @@ fn cases(console: &str) -> (u64, Vec<String>) {
     (passed, failed.collect())
 }
 
-/// Builds each mutant of the driver for the oldest kernel, and sees that the case that is meant for it fails.
+/// Builds each mutant of the driver for the oldest kernel, and checks that the case meant for it fails.
 ///
 /// # Errors
 /// As [`try_on`]'s.

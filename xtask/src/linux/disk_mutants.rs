@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Mutants of dm-tmem: each lacks one thing that keeps stale pages out, and the case that is meant for it must fail.
+//! Mutants of dm-tmem: each lacks one thing that keeps stale pages out, and the case meant for it must fail.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,18 +12,18 @@ use crate::step;
 
 /// A change to the driver.
 pub struct Mutant {
-    /// The number of the condition that it breaks, and how.
+    /// The number of the condition that it breaks, and how it does that.
     pub name: &'static str,
-    /// Where, in `linux/`.
+    /// The file in `linux/` to change.
     file: &'static str,
-    /// What stands there once.
+    /// The text to replace, which must occur exactly once.
     from: &'static str,
     to: &'static str,
     /// The case that must fail.
     pub fails: &'static str,
 }
 
-/// All of them, by the number of the condition in `linux/dm-tmem-disk.c`.
+/// All mutants, by the number of the condition in `linux/dm-tmem-disk.c`.
 pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "1-write-errors-count-as-done",
@@ -135,9 +135,9 @@ pub const MUTANTS: &[Mutant] = &[
 /// Builds the driver with one mutant's change.
 ///
 /// # Errors
-/// If what it changes does not stand there once, or it does not compile.
+/// If the text to replace does not occur exactly once, or the driver does not compile.
 pub fn build(mutant: &Mutant, kernel: &Built) -> Result<PathBuf> {
-    // One folder for all, so that what does not change is built once.
+    // One folder for all, so that what does not change is built only once.
     const FOLDER: &str = "mutants";
     let home = kernel.tree.join(FOLDER);
     if !home.exists() {

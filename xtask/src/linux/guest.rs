@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A Linux guest: one of Debian's kernels, with all that it runs in a file system in memory.
+//! A Linux guest: one of Debian's kernels, with everything that it runs in a file system in memory.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -14,26 +14,26 @@ use crate::linux::kernel::Built;
 use crate::machines::guest::Kind;
 use crate::places;
 
-/// A guest's first process: it runs what dom0 types into its console.
+/// A guest's first process: it runs what dom0 types on its console.
 const INIT: &str = include_str!("init.sh");
 
-/// A guest's own modules, besides ours: its disk.
+/// The guest's own modules, besides ours: the driver for its disk.
 const MODULES: &[&str] = &["drivers/block/xen-blkfront"];
 
 /// A Linux guest to start under dom0.
 pub struct Guest {
-    /// Its domain's name, and that of its log.
+    /// The name of its domain and of its log.
     pub name: String,
     pub kind: Kind,
     pub vcpus: u32,
-    /// MiB that its own memory and its persistent pages may take together.
+    /// How many MiB its own memory and its persistent pages may take together.
     pub memory: u32,
-    /// Which of dom0's disks in memory it has.
+    /// Which of dom0's in-memory disks it has.
     pub disk: u32,
 }
 
 impl Guest {
-    /// What dom0 needs to start it: files and where they go.
+    /// The files that dom0 needs to start it, and where they go.
     ///
     /// # Errors
     /// If one can't be written.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Debian's kernels, and modules built for them.
 //!
-//! Each kernel has a small Debian of its release in a folder, with the compiler and the headers that its modules take,
-//! so that this works alike on every machine. Beside it lies the kernel's package, unpacked.
+//! Each kernel has a small Debian of its release in a folder, with the compiler and the headers for its modules, so
+//! that this works the same on every machine. Next to it is the kernel's package, unpacked.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,17 +20,17 @@ use crate::step::{self, output};
 /// A kernel as users have it.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub struct Kernel {
-    /// Names it here.
+    /// Its name here.
     pub name: &'static str,
-    /// The host that it is tried on.
+    /// The host that it is tested on.
     pub host: &'static str,
     /// Debian's release.
     suite: &'static str,
-    /// Whether it is the one of the release's backports.
+    /// Whether it is the one from the release's backports.
     backport: bool,
 }
 
-/// All that the modules are for. A backport's version changes by the month.
+/// All kernels that the modules are for. The version of a backport changes every month.
 pub const KERNELS: [Kernel; 3] = [
     Kernel {
         name: "bookworm",
@@ -52,11 +52,11 @@ pub const KERNELS: [Kernel; 3] = [
     },
 ];
 
-/// What a kernel's modules are built with; and programs that its guests run.
+/// What a kernel's modules are built with, and programs that its guests run.
 const PACKAGES: &str = "gcc,libc6-dev,make,linux-headers-amd64,\
     btrfs-progs,dmsetup,e2fsprogs,mount,util-linux,xfsprogs";
 
-/// Unpacks the kernel that belongs to the headers, without what installing it would bring along.
+/// Unpacks the kernel that the headers belong to, without everything that installing it would pull in.
 const UNPACK_KERNEL: &str = r#"
 chroot "$1" apt-get install --yes --no-install-recommends --download-only linux-image-amd64
 for package in "$1"/var/cache/apt/archives/linux-*.deb; do dpkg -x "$package" "$1/kernel"; done
@@ -66,20 +66,20 @@ rm -rf "$1"/kernel/usr/share "$1"/kernel/*/modules/*/kernel/drivers/gpu
 /// A kernel, and the modules of this project for it.
 pub struct Built {
     pub kernel: Kernel,
-    /// As Xen starts it.
+    /// The image that Xen starts.
     pub image: PathBuf,
-    /// The Debian that it is of.
+    /// The Debian that it belongs to.
     pub tree: PathBuf,
     /// The kernel's own modules.
     modules: PathBuf,
-    /// Ours.
+    /// Our modules.
     pub ours: PathBuf,
 }
 
 /// Builds our modules for a kernel, which is downloaded if need be.
 ///
 /// # Errors
-/// If Debian's mirror can't be reached, or a module does not compile without a warning.
+/// If Debian's mirror can't be reached, or a module does not compile without warnings.
 pub fn build(kernel: Kernel) -> Result<Built> {
     let tree = places::build(&format!("linux/{}", kernel.name));
     make_tree(kernel, &tree)?;
@@ -114,8 +114,8 @@ impl Built {
         kernel::copy_module(&self.modules.join("kernel"), module, &to)
     }
 
-    /// Copies modules of the kernel's, by name, with all that they need, into a folder; in the order to load them in.
-    /// What is not there is taken to be part of the kernel.
+    /// Copies the kernel's modules with these names, and those that they depend on, into a folder; returns them in the
+    /// order in which to load them. A module that does not exist is assumed to be built in.
     ///
     /// # Errors
     /// If one can't be read.
@@ -136,7 +136,7 @@ impl Built {
     }
 }
 
-/// Modules on their way into a folder.
+/// Modules being copied into a folder.
 struct Modules {
     paths: Vec<PathBuf>,
     home: PathBuf,
@@ -146,7 +146,7 @@ struct Modules {
 
 impl Modules {
     fn add(&mut self, name: &str) -> Result<()> {
-        // They are named by either of the two signs.
+        // Names are written with either of the two characters.
         let name = name.replace('-', "_");
         let named = |path: &&PathBuf| {
             let file = path.file_name().and_then(|file| file.to_str());
@@ -174,7 +174,7 @@ impl Modules {
     }
 }
 
-/// The modules that one says it needs.
+/// The modules that a module depends on.
 fn needs(module: &[u8]) -> Vec<String> {
     const KEY: &[u8] = b"\0depends=";
     let Some(at) = module.windows(KEY.len()).position(|bytes| bytes == KEY) else {
@@ -188,7 +188,8 @@ fn needs(module: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Makes the small Debian, or takes what is there. Its kernel stays the one of the day it was made, as its headers do.
+/// Makes the small Debian, or uses the one that exists. Its kernel and headers stay at the version of the day it was
+/// made.
 fn make_tree(kernel: Kernel, tree: &Path) -> Result<()> {
     let Kernel {
         name,
@@ -238,7 +239,7 @@ fn make_tree(kernel: Kernel, tree: &Path) -> Result<()> {
     stamp.set()
 }
 
-/// The lines that apt takes: the mirrors that this machine takes its own release from.
+/// The lines for apt: the mirrors that this machine gets its own release from.
 fn sources(kernel: Kernel) -> Result<Vec<String>> {
     let suite = kernel.suite;
     let (archive, security) = mirrors()?;
@@ -253,7 +254,7 @@ fn sources(kernel: Kernel) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Compiles `linux/` in the tree; a warning is an error.
+/// Compiles `linux/` in the tree; warnings are errors.
 fn compile(kernel: Kernel, tree: &Path) -> Result<()> {
     let name = kernel.name;
     let source = places::root().join("linux");
@@ -275,7 +276,7 @@ fn compile(kernel: Kernel, tree: &Path) -> Result<()> {
             fs::copy(file.path(), modules.join(file.file_name()))?;
         }
     }
-    // The tests' own, beside them.
+    // The tests' own module is built along with them.
     let tests = places::root().join("tests/linux/dm-hold");
     fs::create_dir(modules.join("dm-hold"))?;
     for file in fs::read_dir(&tests)? {
@@ -291,7 +292,7 @@ fn compile(kernel: Kernel, tree: &Path) -> Result<()> {
     stamp.set()
 }
 
-/// Has the kernel's headers build the modules in these folders of its tree; a warning is an error.
+/// The command to build the modules in these folders of the tree with the kernel's headers; warnings are errors.
 pub fn make(tree: &Path, folders: &[&str]) -> Result<Command> {
     const SCRIPT: &str = r#"
 tree=$1 headers=/usr/src/$2
@@ -322,7 +323,7 @@ fn find_image(tree: &Path, modules: &Path) -> Result<PathBuf> {
         .context("the kernel's package has no vmlinuz")
 }
 
-/// The one entry of the first of these folders that there is.
+/// The only entry of the first of these folders that exists.
 fn only_entry(folders: &[PathBuf]) -> Result<PathBuf> {
     let folder = folders
         .iter()
@@ -334,7 +335,7 @@ fn only_entry(folders: &[PathBuf]) -> Result<PathBuf> {
         .path())
 }
 
-/// Compiles a crate of self-checking workloads as programs that bring their libraries along.
+/// Compiles the crate of self-checking workloads, as statically linked programs.
 ///
 /// # Errors
 /// If it does not compile.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Linux guests: the modules in `linux/`, built for stock kernels, and tried on them under Xen.
+//! Linux guests: the modules in `linux/`, built for stock kernels and tested on them under Xen.
 
 pub mod disk;
 mod disk_mutants;
@@ -17,10 +17,10 @@ use crate::machines::pool;
 use crate::machines::tally::Tally;
 use crate::releases::Choice;
 
-/// How many pages each case checks, unless more are asked for.
+/// How many pages each case checks by default.
 const PAGES: u64 = 10_000;
 
-/// Which guests, and how much they do.
+/// Which guests to test, and how much they do.
 #[derive(clap::Args)]
 pub struct Options {
     /// How many pages each case checks at least
@@ -39,10 +39,10 @@ pub struct Options {
     choice: Choice,
 }
 
-/// How Xen runs a guest, and its vCPUs.
+/// How Xen runs a guest, and with how many vCPUs.
 type Run = (Kind, u32);
 
-/// All ways to run a kernel.
+/// All the ways to run a kernel.
 const RUNS: [Run; 4] = [
     (Kind::Pv64, 1),
     (Kind::Pv64, 2),
@@ -53,17 +53,17 @@ const RUNS: [Run; 4] = [
 /// The ways that `long` runs each kernel.
 const SHORT: [&[Run]; KERNELS.len()] = [&[(Kind::Pv64, 1)], &[(Kind::Pvh, 2)], &[(Kind::Pv64, 2)]];
 
-/// What `long` tries of disks on each kernel; what is alike on all is tried on one.
+/// What `long` tests of disks on each kernel; what is the same on all is tested on one.
 const DISK_PARTS: [&str; KERNELS.len()] = [
     "conditions ext4 module",
     "conditions xfs image",
     "conditions btrfs hidden",
 ];
 
-/// Builds the modules and what they are tried on, and tries them; whether all passed.
+/// Builds the modules and what they are tested on, and tests them; returns whether everything passed.
 ///
 /// # Errors
-/// If a kernel can't be had, or something does not build.
+/// If a kernel can't be downloaded, or something does not build.
 pub fn run(options: &Options) -> Result<bool> {
     let kernels: Vec<_> = KERNELS
         .into_iter()
@@ -105,7 +105,7 @@ pub fn run(options: &Options) -> Result<bool> {
     Ok(tally.sum())
 }
 
-/// What `test` does of it: the modules' style, and their build for each kernel.
+/// The part that `test` does: checks the modules' style, and builds them for each kernel.
 pub fn check_all_builds() -> Tally {
     check_build(KERNELS)
 }
@@ -119,7 +119,7 @@ fn check_build(kernels: impl IntoIterator<Item = Kernel>) -> Tally {
     tally
 }
 
-/// What `long` does of it: each kernel once.
+/// The part that `long` does: tests each kernel once.
 pub fn check(host: &build::Built) -> Tally {
     let mut tally = Tally::default();
     tally.check(style::check());
@@ -138,7 +138,7 @@ pub fn check(host: &build::Built) -> Tally {
     tally
 }
 
-/// Tries disks on a kernel of that name or on all, or the driver's mutants; whether all passed.
+/// Tests disks on one kernel or on all, or the driver's mutants; returns whether everything passed.
 ///
 /// # Errors
 /// If something does not build.
@@ -165,7 +165,7 @@ pub fn try_disks(options: &DiskOptions) -> Result<bool> {
     Ok(tally.sum())
 }
 
-/// Which disks, and how much they do.
+/// Which disks to test, and how much they do.
 #[derive(clap::Args)]
 pub struct DiskOptions {
     /// One kernel alone, such as `trixie`
@@ -177,7 +177,7 @@ pub struct DiskOptions {
     choice: Choice,
 }
 
-/// Builds the modules for a kernel, and tries them in guests that run it.
+/// Builds the modules for a kernel, and tests them in guests that run it.
 fn try_on(kernel: Kernel, runs: &[Run], pages: u64, host: &build::Built) -> Tally {
     let mut tally = Tally::default();
     let machine = kernel::build(kernel)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Linux's own judge of style, `checkpatch.pl`, on `linux/`.
+//! Linux's own style checker, `checkpatch.pl`, run on `linux/`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,13 +13,13 @@ use crate::places;
 use crate::stamp::Inputs;
 use crate::step::{self, output};
 
-/// The release whose Linux the judge is of.
+/// The release whose Linux the checker is taken from.
 const SUITE: &str = "trixie";
 
 /// Checks all of `linux/`.
 ///
 /// # Errors
-/// What `checkpatch.pl` says, which is nothing of good code; or it can't be had.
+/// If `checkpatch.pl` has anything to say, or can't be downloaded.
 pub fn check() -> Result<()> {
     let judge = checkpatch()?;
     let home = places::root().join("linux");
@@ -51,7 +51,7 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// Takes it out of Linux's source; no smaller package has it.
+/// Extracts it from Linux's source package, as no smaller package has it.
 fn checkpatch() -> Result<PathBuf> {
     let home = places::build("linux/checkpatch");
     let script = home.join("scripts/checkpatch.pl");

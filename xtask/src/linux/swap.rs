@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Hosts whose Linux guests swap into tmem.
+//! Hosts whose Linux guests swap to tmem.
 
 use std::fmt::Write;
 use std::fs;
@@ -20,7 +20,7 @@ use crate::places;
 const HOST: &str = include_str!("host.sh");
 const CASES: &str = include_str!("swap.sh");
 
-/// A kernel's host: it runs that kernel as guests of these kinds, one after the other.
+/// A kernel's host, which runs that kernel in guests of these kinds, one after the other.
 ///
 /// # Errors
 /// If a file for it can't be written.
@@ -59,7 +59,7 @@ pub fn host(
     })
 }
 
-/// What dom0 serves disks with.
+/// The files with which dom0 serves disks.
 fn dom0_files(host: &build::Built) -> Result<Vec<(PathBuf, String)>> {
     let unpacked = &host.dom0.unpacked;
     let kernels = fs::read_dir(unpacked.join("lib/modules"))?

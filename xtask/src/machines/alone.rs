@@ -14,12 +14,12 @@ pub struct Alone {
     pub hypervisor: Hypervisor,
     pvh: bool,
     pub cpus: u32,
-    /// Memory in MiB, and how much of it is dom0's: to begin with, and at most.
+    /// Memory in MiB, and how much of it dom0 gets: at first, and at most.
     memory: (u32, &'static str),
     suites: &'static str,
 }
 
-/// Little memory for Xen, dom0 and its pages, so that it gets short.
+/// Too little memory for Xen, dom0 and its pages, so that it runs short.
 const LITTLE: (u32, &str) = (384, "64M,max:128M");
 
 pub const ALONE: [Alone; 4] = [
@@ -58,7 +58,7 @@ pub const ALONE: [Alone; 4] = [
 ];
 
 impl Alone {
-    /// The test guest as dom0, with nothing between it and the hypervisor, and little memory for both.
+    /// Boots the test guest as dom0, with nothing between it and the hypervisor.
     pub fn boot(&self, built: &Built) -> Result<Boot> {
         let (hardware, kind, option) = if self.pvh {
             (Hardware::Iommu, "PVH", "dom0=pvh")

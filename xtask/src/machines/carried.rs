@@ -8,13 +8,13 @@ use super::host::Host;
 use super::qemu::Hardware;
 use crate::build::Hypervisor;
 
-/// What both scripts use.
+/// Functions that both scripts use.
 const SAVES: &str = include_str!("saves.sh");
 
-/// Guests that go and come back.
+/// A host whose guests are saved and restored, or migrated.
 pub fn carried() -> Host<'static> {
     let guest = |name: &str, kind| Guest {
-        // What is saved has to fit dom0's memory; firmware and devices take some more.
+        // What is saved has to fit into dom0's memory; firmware and devices take some more.
         memory: if kind == Kind::Hvm { 64 } else { 32 },
         ..Guest::new(
             name,
@@ -34,7 +34,7 @@ pub fn carried() -> Host<'static> {
     }
 }
 
-/// Guests that can't be saved after all.
+/// A host whose guests can't be saved.
 pub fn kept() -> Host<'static> {
     Host {
         guests: vec![Guest::new(

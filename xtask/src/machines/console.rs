@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A serial line with two writers.
 //!
-//! Xen writes whole lines, but it does so whenever it has something to say, and dom0 may be halfway through a line then:
+//! Xen writes whole lines, but it may do so when dom0 is halfway through a line:
 //!
 //! ```text
 //! on the wire                                              as lines
@@ -9,18 +9,18 @@
 //! 12                                                  ──►  free_kib : 637812
 //! ```
 
-/// What each of Xen's lines begins with.
+/// The prefix of Xen's lines.
 const XEN: &str = "(XEN) ";
 
-/// Takes the wire's lines, and gives back each writer's.
+/// Takes the lines on the wire, and returns each writer's lines.
 #[derive(Default)]
 pub struct Console {
-    /// What dom0 had written of a line when Xen began one.
+    /// What dom0 had written of its line when Xen began one.
     begun: String,
 }
 
 impl Console {
-    /// The line that this line of the wire completes.
+    /// The line that this line on the wire completes.
     pub fn line(&mut self, wire: &str) -> String {
         let wire = wire.trim_end_matches('\r');
         match wire.find(XEN) {
@@ -38,7 +38,7 @@ impl Console {
 mod tests {
     use super::*;
 
-    /// The lines that come of these.
+    /// What these lines on the wire are turned into.
     fn lines(wire: &[&str]) -> Vec<String> {
         let mut console = Console::default();
         wire.iter().map(|line| console.line(line)).collect()
@@ -56,7 +56,7 @@ mod tests {
             lines(&["free_kib : 6378(XEN) uart interrupt\r", "12\r", "ok\r"]),
             ["(XEN) uart interrupt", "free_kib : 637812", "ok"]
         );
-        // At its end, and by two lines of Xen's.
+        // Cut at its end, and by two lines from Xen.
         assert_eq!(
             lines(&["free_kib : 637812(XEN) one", "(XEN) two", ""]),
             ["(XEN) one", "(XEN) two", "free_kib : 637812"]

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A host whose memory guests fill, and one whose memory nobody fills.
+//! A host whose memory is filled by guests, and one with memory to spare.
 
 use super::guest::{Guest, Kind};
 use super::host::Host;
 
-/// A host whose memory nobody fills: the ABI and the data.
+/// A host with memory to spare: tests the ABI and the data.
 pub fn roomy() -> Host<'static> {
     let wide = "suite=matrix+data balloon=16";
     let compat = &format!("{wide} layout=compat");
-    // Firmware and devices take long enough: fewer pages than the others.
+    // Firmware and devices take long enough, so these use fewer pages than the others.
     let (few, few_compat) = (&format!("{wide} pages=200"), &format!("{compat} pages=200"));
     let rounds = [
         [
@@ -27,7 +27,7 @@ pub fn roomy() -> Host<'static> {
     Host::in_rounds("roomy-host", 1024, rounds.map(Vec::from).to_vec())
 }
 
-/// A host whose memory the guests fill, alone and against each other.
+/// A host whose memory guests fill, alone and in competition.
 pub fn crowded() -> Host<'static> {
     let every_kind = [
         ("pv64", Kind::Pv64),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The test guest: how it is started, and what it says.
+//! The test guest: how it is started, and what it reports.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,7 +18,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Which kernel boots so, as dom0 has it.
+    /// The kernel for it, among dom0's files.
     fn kernel(self) -> &'static str {
         match self {
             Self::Pv64 | Self::Pvh | Self::Hvm => "/host/wide",
@@ -26,7 +26,7 @@ impl Kind {
         }
     }
 
-    /// As `xl` wants it.
+    /// The type in `xl`'s configuration.
     pub fn xl_type(self) -> &'static str {
         match self {
             Self::Pv64 | Self::Pv32 => "pv",
@@ -39,13 +39,13 @@ impl Kind {
 /// A guest to start under dom0.
 #[derive(Clone)]
 pub struct Guest {
-    /// Its domain's name, and that of its log: no two alike on one host.
+    /// The name of its domain and its log, unique on a host.
     pub name: String,
     pub kind: Kind,
     pub vcpus: u32,
-    /// MiB that its own memory and its persistent pages may take together.
+    /// How many MiB its own memory and its persistent pages may take together.
     pub memory: u32,
-    /// For the guest's kernel.
+    /// Arguments for the guest's kernel.
     pub arguments: String,
 }
 
@@ -61,7 +61,7 @@ impl Guest {
         }
     }
 
-    /// The configuration that `xl create` reads; `number` tells guests apart.
+    /// The configuration for `xl create`; `number` distinguishes guests.
     pub fn configuration(&self, number: usize) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
@@ -79,8 +79,8 @@ impl Guest {
             vcpus = self.vcpus,
         );
         if self.kind == Kind::Hvm {
-            // Away from dom0, for whose device model it waits at each step of its firmware: sharing a processor with
-            // it takes several times as long.
+            // Keep it away from dom0, for whose device model it waits at each step of its firmware: sharing a processor
+            // takes several times as long.
             text.push_str("vga=\"none\"\nvnc=0\ncpus=\"1\"\n");
         }
         text
@@ -90,11 +90,11 @@ impl Guest {
 /// What a guest reported.
 #[derive(Default)]
 pub struct Outcome {
-    /// Cases as the guest's last line counts them; `None` if it did not get that far.
+    /// The counts of cases in the guest's last line; `None` if it did not get that far.
     pub sums: Option<(u64, u64)>,
     /// The lines of failed cases.
     pub failures: Vec<String>,
-    /// Figures of its `TMEM-STATS` lines.
+    /// The figures in its `TMEM-STATS` lines.
     pub figures: BTreeMap<String, String>,
 }
 
@@ -119,7 +119,7 @@ impl Outcome {
         outcome
     }
 
-    /// Whether it ran to its end without a failed case.
+    /// Whether it ran to the end without a failed case.
     pub fn is_good(&self) -> bool {
         matches!(self.sums, Some((passed, 0)) if passed > 0)
     }

@@ -15,14 +15,14 @@ use crate::build::xen::{self, policy};
 use crate::build::{Built, Hypervisor, Shared};
 use crate::files::clear;
 
-/// What Xen is told of dom0; and that an idle processor takes any work. By default it leaves a vCPU at the least credit
-/// there is to the processor that it last ran on, even if that is idle too: the vCPU never runs again. Emulation is slow
-/// enough for a vCPU to get there.
+/// Options for dom0; and one that lets an idle processor take any work. By default Xen leaves a vCPU with the lowest
+/// possible credit to the processor that it last ran on, even if that one is idle too, and the vCPU never runs again.
+/// Emulation is slow enough for a vCPU to get there.
 const OPTIONS: &str = "dom0_mem=384M,max:384M dom0_max_vcpus=1 sched_credit2_migrate_resist=0";
 
 /// A host to start guests on.
 pub struct Host<'a> {
-    /// Names the logs.
+    /// The name for the logs.
     pub name: &'a str,
     /// The host's memory in MiB, of which dom0 takes 384.
     pub memory: u32,
@@ -30,20 +30,20 @@ pub struct Host<'a> {
     pub hardware: Hardware,
     /// Added to Xen's command line.
     pub options: &'a str,
-    /// What it runs.
+    /// Which Xen it runs.
     pub hypervisor: Hypervisor,
     /// Guests that the script may start.
     pub guests: Vec<Guest>,
-    /// More files of dom0's, and where they go.
+    /// More files for dom0, and where they go.
     pub files: Vec<(PathBuf, String)>,
-    /// What dom0 does, in the shell, with the functions of `dom0-init.sh`.
+    /// What dom0 does, as a shell script; it can use the functions of dom0's `init.sh`.
     pub script: String,
-    /// How long that may take.
+    /// How long the script may take.
     pub limit: Duration,
 }
 
 impl<'a> Host<'a> {
-    /// A host of two processors where guests of one round run together, one round after the other.
+    /// A host with two processors, on which guests of one round run together, one round after the other.
     pub fn in_rounds(name: &'a str, memory: u32, rounds: Vec<Vec<Guest>>) -> Self {
         let mut script = String::new();
         for round in &rounds {
@@ -75,7 +75,7 @@ impl<'a> Host<'a> {
     }
 }
 
-/// What came of a host.
+/// The outcome of booting a host.
 pub struct Visit {
     pub boot: Boot,
     /// `xl info` before the first guest and after the last one.
@@ -84,18 +84,19 @@ pub struct Visit {
     pub outcomes: Vec<(String, Outcome)>,
 }
 
-/// KiB that Xen may have less in the end than before the first guest: its allocator of small pieces (xmalloc) has them spread
-/// over more pages then, and dom0's tables of events and grants have grown. The most seen is 60; 48 after 40 guests.
+/// How many KiB less Xen may have free at the end than before the first guest: by then its allocator of small pieces
+/// (xmalloc) has spread them over more pages, and dom0's tables of events and grants have grown. The most seen is 60;
+/// 48 after 40 guests.
 pub const KEPT: u64 = 128;
 
-/// Seconds that one guest may take; emulation is slow.
+/// How many seconds one guest may take; emulation is slow.
 const GUEST_LIMIT: u64 = 240;
 
 impl Host<'_> {
     /// Boots the host, runs its script and powers it off, as the step `what`.
     ///
     /// # Errors
-    /// If the host does not get to its end. A guest that fails is no error here.
+    /// If the host does not finish. A guest that fails is not an error here.
     pub fn visit(&self, what: &str, built: &Built) -> Result<Visit> {
         let host = self;
         let release = &built.chosen.release;
@@ -111,7 +112,7 @@ impl Host<'_> {
         fs::create_dir(tree.join("bin"))?;
         fs::copy(&tmemctl.program, tree.join("bin/tmemctl")).context("the administrator's tool")?;
         fs::copy(&tmemctl.frame_type, tree.join("bin/frame_type")).context("the tests' tool")?;
-        // Ours in place of the distribution's, as on a host with our packages; scripts find that one aside.
+        // Our library replaces the distribution's, as on a host with our packages; scripts find the original beside it.
         let library = built
             .libxenguest
             .file_name()
@@ -148,7 +149,7 @@ impl Host<'_> {
             fs::copy(pager, tree.join("bin/xenpaging"))?;
         }
 
-        // The kernel takes one archive after the other as a single file system.
+        // The kernel treats concatenated archives as a single file system.
         let ours = release.build(&format!("dom0/{}.cpio", host.name));
         archive(&tree, &ours)?;
         let mut files = fs::read(&built.dom0.files)?;
@@ -162,7 +163,7 @@ impl Host<'_> {
         let mut modules = vec![
             (
                 &*built.dom0.kernel,
-                // As it comes, Debian's kernel lets nothing else run while a process waits for Xen.
+                // By default, Debian's kernel lets nothing else run while a process waits for Xen.
                 "console=hvc0 panic=1 mitigations=off loglevel=3 preempt=full",
             ),
             (&*ours, ""),
@@ -200,12 +201,12 @@ impl Host<'_> {
 }
 
 impl Visit {
-    /// What the script showed under that name.
+    /// What the script's `show` printed under that name.
     pub fn shown(&self, name: &str) -> String {
         shown(&self.boot.console, name)
     }
 
-    /// A field of `xl info`, before the guests or after them.
+    /// A field of `xl info`, before the first guest or after the last.
     pub fn info(&self, after: bool, field: &str) -> &str {
         self.info[usize::from(after)]
             .lines()
@@ -215,7 +216,7 @@ impl Visit {
     }
 }
 
-/// What dom0's `show` printed under this name, without Xen's own lines.
+/// What dom0's `show` printed under that name, without Xen's own lines.
 fn shown(console: &str, name: &str) -> String {
     let begin = format!("<<< {name}");
     console

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A host with guests that mean harm, and one that must not notice.
+//! A host with malicious guests, and one guest that must not notice them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::build::Hypervisor;
 /// What the administrator does meanwhile.
 const SCENARIOS: &str = include_str!("hostile.sh");
 
-/// The host. Its log is as terse as Xen's is without being asked for more, to see whether guests can fill it.
+/// The host. Xen's log level is the default, to see whether guests can fill the log.
 pub fn host() -> Host<'static> {
     let mut guests = vec![guest("victim", Kind::Pv64, 1, "role=victim")];
     guests.extend(storms());
@@ -40,7 +40,7 @@ pub fn host() -> Host<'static> {
     }
 }
 
-/// Those of its guests that the script destroys while they run: they have no sums.
+/// Whether the script destroys that guest while it runs, so that it has no totals.
 pub fn is_destroyed(guest: &str) -> bool {
     storms().iter().any(|storm| storm.name == guest)
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Boots machines of one or more releases in QEMU, as many at once as there are processors for theirs, and counts what their
-//! guests say. What only some of them run is built meanwhile, in the time that the others leave.
+//! Boots machines of one or more releases in QEMU, as many at once as there are processors for, and counts what their
+//! guests report. What only some of them need is built meanwhile, in the time that the others leave.
 //!
-//! A machine's processors wait for each other by spinning: with more of them than real ones, what takes two minutes takes
+//! A machine's processors wait for each other by spinning. With more of them than real ones, two minutes become
 //! fifteen.
 
 use std::sync::{Arc, mpsc};
@@ -25,7 +25,7 @@ enum Machine {
     Host(Host<'static>),
 }
 
-/// All machines; those that take longest come first.
+/// All machines, those that take longest first.
 fn all() -> Vec<Machine> {
     let mut hosts = vec![
         steered::scenarios(),
@@ -42,7 +42,7 @@ fn all() -> Vec<Machine> {
     hosts.into_iter().map(Machine::Host).chain(alone).collect()
 }
 
-/// Which of the machines that a release's row names: those of `test`, or those of `long`.
+/// Which machines of a release: those of `test`, or those of `long`.
 pub type Which = fn(&Dom0) -> &[String];
 
 fn of(chosen: &Chosen, which: Which) -> Result<Vec<Machine>> {
@@ -63,7 +63,7 @@ fn of(chosen: &Chosen, which: Which) -> Result<Vec<Machine>> {
     Ok(machines)
 }
 
-/// Boots one machine with what is built; whether all passed.
+/// Boots one machine with what has been built; returns whether everything passed.
 ///
 /// # Errors
 /// If there is no such machine.
@@ -78,13 +78,13 @@ pub fn boot_one(built: &Built, name: &str) -> Result<bool> {
     Ok(machine.run(built).sum())
 }
 
-/// Boots all machines of the release that is built, and of those that are not yet.
+/// Boots all machines of the release that has been built, and of those that are built meanwhile.
 pub fn boot_all(built: Arc<Built>, others: Vec<Chosen>, which: Which) -> Tally {
     let mut pool = Pool::default();
     thread::scope(|scope| {
         let (send, events) = mpsc::channel();
         let builds = send.clone();
-        // Machines of releases that are to be built count when they are.
+        // Machines of releases yet to be built are counted once these are built.
         let mut building = true;
         scope.spawn(move || build_aside(&built, others, which, &builds));
         while building || pool.running > 0 || !pool.ready.is_empty() {
@@ -111,15 +111,15 @@ pub fn boot_all(built: Arc<Built>, others: Vec<Chosen>, which: Which) -> Tally {
     pool.tally
 }
 
-/// What comes while machines run.
+/// What can happen while machines run.
 enum Event {
-    /// So many more machines will be ready.
+    /// That many more machines will become ready.
     Announced(usize),
-    /// The Xen for a machine is there.
+    /// The Xen for a machine has been built.
     Ready(Job),
-    /// So many machines can't be booted.
+    /// That many machines can't be booted.
     Failed(anyhow::Error, usize),
-    /// Nothing is built any more.
+    /// There is nothing left to build.
     AllBuilt,
     /// A machine with that many processors has ended.
     Ended(usize, Tally),
@@ -131,7 +131,7 @@ struct Job {
     built: Arc<Built>,
 }
 
-/// Makes machines ready: first those of the release that is built, then those of the others.
+/// Makes machines ready: first those of the release that has been built, then those of the others.
 fn build_aside(
     first: &Arc<Built>,
     others: Vec<Chosen>,
@@ -170,12 +170,12 @@ fn make_ready(built: &Arc<Built>, which: Which, tell: &impl Fn(Event)) {
     }
 }
 
-/// The machines that wait, and the processors that they wait for.
+/// The waiting machines, and the processors that they wait for.
 struct Pool {
     free: usize,
     running: usize,
     ready: Vec<Job>,
-    /// Machines that have not ended.
+    /// How many machines have not ended.
     left: usize,
     tally: Tally,
 }
@@ -193,7 +193,7 @@ impl Default for Pool {
 }
 
 impl Pool {
-    /// The first machine that there are processors for.
+    /// The first machine that there are enough processors for.
     fn next(&mut self) -> Option<Job> {
         let fits = |job: &Job| job.machine.takes() <= self.free;
         let at = self.ready.iter().position(fits)?;
@@ -231,7 +231,7 @@ impl Machine {
         }
     }
 
-    /// How many of the real processors it takes.
+    /// How many real processors it takes.
     fn takes(&self) -> usize {
         let cpus = match self {
             Self::Alone(alone) => alone.cpus,
@@ -240,7 +240,7 @@ impl Machine {
         processors().min(cpus as usize)
     }
 
-    /// Boots it and counts what its guests say.
+    /// Boots it, and counts what its guests report.
     fn run(self, built: &Built) -> Tally {
         let mut tally = Tally::default();
         match self {
@@ -256,7 +256,7 @@ impl Machine {
     }
 }
 
-/// Boots a host, and counts what its guests and its script say.
+/// Boots a host, and counts what its guests and its script report.
 pub fn run_host(host: &Host, built: &Built) -> Tally {
     let mut tally = Tally::default();
     let name = format!("{} {}", built.name(), host.name);
@@ -273,7 +273,7 @@ pub fn run_host(host: &Host, built: &Built) -> Tally {
     tally
 }
 
-/// As much memory is free after the guests as before them.
+/// Checks that as much memory is free after the guests as before them.
 fn nothing_leaked(visit: &Visit) -> Result<()> {
     let free = |after| {
         let told = visit.info(after, "free_kib");

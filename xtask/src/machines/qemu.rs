@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Xen in QEMU, which needs no hardware virtualisation.
+//! Xen in QEMU, without hardware virtualisation.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -14,19 +14,19 @@ use super::console::Console;
 use crate::places;
 use crate::step::{self, Step};
 
-/// What a machine has besides processors that Xen runs PVH guests on.
+/// What a machine offers for PVH guests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Hardware {
     /// Nothing: Xen shadows PVH guests' page tables.
     Plain,
     /// Nested paging.
     Nested,
-    /// Nested paging and an IOMMU: what a PVH dom0 takes.
+    /// Nested paging and an IOMMU, as a PVH dom0 needs.
     Iommu,
 }
 
 impl Hardware {
-    /// As QEMU wants it.
+    /// QEMU's arguments for it.
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Plain => &["-cpu", "qemu64,+svm,+rdrand"],
@@ -43,11 +43,11 @@ impl Hardware {
     }
 }
 
-/// A machine to start, and when it is done.
+/// A machine to start, and how to tell when it is done.
 pub struct Machine<'a> {
-    /// Names the log: of all that is kept, only this machine has it.
+    /// The name for the log, which no other machine may have.
     pub name: &'a str,
-    /// Memory in MiB; Xen wants at least 320.
+    /// Memory in MiB; Xen needs at least 320.
     pub memory: u32,
     /// Processors.
     pub cpus: u32,
@@ -56,30 +56,30 @@ pub struct Machine<'a> {
     pub xen: &'a Path,
     /// Added to Xen's command line.
     pub options: &'a str,
-    /// What Xen starts as dom0 and hands to it: files with their arguments.
+    /// The files that Xen starts as dom0 and passes to it, with their arguments.
     pub modules: &'a [(&'a Path, &'a str)],
-    /// A line that says that all is done; without one the machine ends by itself.
+    /// A line that says that everything is done; without one, the machine ends by itself.
     pub end: Option<&'a str>,
     /// How long to wait for it.
     pub limit: Duration,
 }
 
-/// What came of a machine.
+/// The outcome of booting a machine.
 pub struct Boot {
-    /// All that the serial console said.
+    /// Everything that was printed on the serial console.
     pub console: String,
-    /// Where that lies.
+    /// The file that it was written to.
     pub log: PathBuf,
-    /// From start to end.
+    /// The time from start to end.
     pub time: Duration,
 }
 
-/// Ends QEMU however the wait for it ends.
+/// Ends QEMU, however the wait for it ends.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
+        // It may have ended by itself, which is just as good.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -89,7 +89,7 @@ impl Machine<'_> {
     /// Boots and waits for the end, as the step `what`.
     ///
     /// # Errors
-    /// If Xen panics or the end does not come in time: where the log is, and how it ends.
+    /// If Xen panics or the end does not come in time; says where the log is, and how it ends.
     pub fn boot(&self, what: &str) -> Result<Boot> {
         let step = Step::begin(what);
         let began = Instant::now();
@@ -159,11 +159,11 @@ impl Machine<'_> {
         })
     }
 
-    /// QEMU's command line: Xen is a multiboot kernel, dom0 and its files are its modules.
+    /// QEMU's command line: Xen is a multiboot kernel, and dom0 and its files are its modules.
     fn command(&self) -> Result<Command> {
         let folder = places::build("boot");
         fs::create_dir_all(&folder)?;
-        // QEMU splits modules at commas and arguments at spaces, so no path of the user's goes there.
+        // QEMU splits modules at commas and arguments at spaces, so the user's paths must not appear there.
         let mut modules = Vec::new();
         for (number, (path, arguments)) in self.modules.iter().enumerate() {
             let link = format!("{}-{number}", self.name.replace('/', "-"));

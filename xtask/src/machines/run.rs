@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask run`: boots a host with guests and tells a person what they did with tmem.
+//! `cargo xtask run`: boots a host with guests, and shows what they did with tmem.
 
 use anyhow::Result;
 
@@ -11,7 +11,7 @@ use crate::build::toolchain;
 use crate::places::short;
 use crate::releases::Choice;
 
-/// Figures of a guest, as it prints them, and what they are called here.
+/// A guest's figures, by the names that it prints, and what they are called here.
 const FIGURES: &[(&str, &str)] = &[
     ("puts", "pages put"),
     ("put_refused", "puts refused"),
@@ -23,7 +23,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("pages_checked", "pages compared"),
 ];
 
-/// Builds, boots and reports; whether every guest was content.
+/// Builds, boots and reports; returns whether every guest passed.
 ///
 /// # Errors
 /// The failed step's.
@@ -108,7 +108,7 @@ fn print(visit: &Visit) {
     }
 }
 
-/// One line of the table; a guest that did not say shows a dash.
+/// Prints one line of the table, with a dash for a guest that did not report the figure.
 fn row(visit: &Visit, label: &str, figure: impl Fn(&Outcome) -> Option<String>) {
     print!("{label:16}");
     for (_, outcome) in &visit.outcomes {

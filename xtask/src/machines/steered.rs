@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A host with several guests that an administrator steers with `tmemctl` and `xl`.
+//! Hosts whose guests an administrator controls with `tmemctl` and `xl`.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub fn scenarios() -> Host<'static> {
         memory: 576,
         cpus: 2,
         hardware: Hardware::Plain,
-        // Xen would say a line for each frame that a walker may not have.
+        // Otherwise Xen would log a line for each frame that a walker may not access.
         options: "tmem=1 guest_loglvl=warning",
         hypervisor: Hypervisor::Tmem,
         guests: [guests(), hammers()].concat(),
@@ -31,7 +31,7 @@ pub fn scenarios() -> Host<'static> {
     }
 }
 
-/// Hosts where guests or the administrator get no tmem: each refusal is one that they understand.
+/// Hosts where guests or the administrator are refused tmem: each gets an error that it understands.
 pub fn refusals() -> [Host<'static>; 3] {
     let without = |kind, error| player("without", kind, &format!("without error={error}"));
     [
@@ -55,7 +55,7 @@ pub fn refusals() -> [Host<'static>; 3] {
     ]
 }
 
-/// A host where dom0 changes the type of a guest's frames, as device models do: some types take nested paging.
+/// A host where dom0 changes the type of a guest's frames, as device models do; some types need nested paging.
 pub fn nested() -> Host<'static> {
     Host {
         hardware: Hardware::Nested,
@@ -76,7 +76,7 @@ pub fn paging() -> Host<'static> {
     }
 }
 
-/// A host for a scenario or two.
+/// A small host for a scenario or two.
 fn small(name: &'static str, hypervisor: Hypervisor, script: &str) -> Host<'static> {
     Host {
         name,
@@ -92,7 +92,7 @@ fn small(name: &'static str, hypervisor: Hypervisor, script: &str) -> Host<'stat
     }
 }
 
-/// Xen's error numbers, for guests that get nothing else.
+/// Error numbers that refused guests get.
 const EACCES: u32 = 13;
 const ENODEV: u32 = 19;
 const ENOSYS: u32 = 38;
@@ -185,7 +185,7 @@ start without
 finish without
 "#;
 
-/// Ends the script of a host with guests that compete for its memory, and shows what an administrator sees.
+/// Adds to the script of a host whose guests compete for its memory a part that shows what an administrator sees.
 pub fn show_on(host: &mut Host) {
     host.guests.extend([
         player("cache", Kind::Pv64, "keep"),
@@ -197,19 +197,19 @@ pub fn show_on(host: &mut Host) {
     host.limit += Duration::from_mins(5);
 }
 
-/// Those of a host's guests that do not come to their end by themselves: they have no sums.
+/// Whether that guest does not end by itself, so that it has no totals.
 pub fn is_destroyed(guest: &str) -> bool {
     let gone = ["crasher", "hoarder", "subject", "unruled"];
     hammers().iter().any(|hammer| hammer.name == guest) || gone.contains(&guest)
 }
 
-/// The script's own cases: how many passed, and the lines of those that failed.
+/// The script's own cases: how many passed, and the lines of the failed ones.
 pub fn cases(visit: &Visit) -> (u64, Vec<String>) {
     let mut passed = 0;
     let mut failures = Vec::new();
     let mut in_guest = false;
     for line in visit.boot.console.lines() {
-        // A guest's cases are counted by itself.
+        // Guests count their own cases.
         match line {
             _ if line.starts_with("<<< ") => in_guest = true,
             ">>>" => in_guest = false,
@@ -257,10 +257,10 @@ fn guests() -> Vec<Guest> {
     guests.extend(kinds("newcomer", "look"));
     guests.extend([
         player("walker-pv64", Kind::Pv64, "walk"),
-        // What it asks of Xen is the same, so that a part of the frames will do.
+        // It asks Xen for the same things, so some of the frames are enough.
         player("walker-pv32", Kind::Pv32, "walk every=16"),
     ]);
-    // Small, so that there is room for others, and they are made in less time.
+    // They are small, so that there is room for others and they are created faster.
     let small = |guest| Guest {
         memory: 32,
         ..guest
@@ -283,7 +283,7 @@ fn hammers() -> Vec<Guest> {
     .to_vec()
 }
 
-/// A guest of the host suite, with room for persistent pages.
+/// A guest that runs the host suite, with room for persistent pages.
 fn player(name: &str, kind: Kind, role: &str) -> Guest {
     Guest::new(name, kind, 1, &format!("suite=host balloon=16 role={role}"))
 }

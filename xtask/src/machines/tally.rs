@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sums over checks, guests' cases and scripts' cases.
+//! Totals over checks, guests' cases and scripts' cases.
 
 use anyhow::Result;
 
@@ -16,7 +16,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts one check; what it yielded if it holds.
+    /// Counts one check; returns its result if it passed.
     pub fn check<T>(&mut self, result: Result<T>) -> Option<T> {
         match result {
             Ok(value) => {
@@ -42,7 +42,7 @@ impl Tally {
         self.problems.extend(other.problems);
     }
 
-    /// Counts a guest's cases, and that it ran to its end.
+    /// Counts a guest's cases, and whether it ran to the end.
     pub fn guest(&mut self, name: &str, outcome: &Outcome) {
         let Some((passed, failed)) = outcome.sums else {
             self.fail(format!("{name}: ended before its sums"));
@@ -65,7 +65,7 @@ impl Tally {
         }
     }
 
-    /// Prints what failed, and the sums; whether nothing failed.
+    /// Prints what failed, and the totals; returns whether nothing failed.
     pub fn sum(&self) -> bool {
         if !self.problems.is_empty() {
             println!("\nWhat failed:");

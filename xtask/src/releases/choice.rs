@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which release, or releases, a task is about.
+//! Which releases a task is about.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use super::table::{self, Release};
 use super::tree::Version;
 use crate::step;
 
-/// What a user asks for: `--xen` and `--source`.
+/// The user's choice: `--xen` and `--source`.
 #[derive(clap::Args, Default)]
 pub struct Choice {
-    /// Which release of Xen: a folder of `xen-patches/`. Without it, the newest one whose source can be had
+    /// Which release of Xen: a folder of `xen-patches/`. By default, the newest one whose source is available
     #[arg(long, value_name = "RELEASE")]
     xen: Option<String>,
     /// Xen's source: a tarball, or a checkout with git
@@ -28,10 +28,10 @@ pub struct Chosen {
 }
 
 impl Choice {
-    /// The release to build and boot, and where its source comes from; says so.
+    /// The release to build and boot, and its source; prints which.
     ///
     /// # Errors
-    /// If there is no such release, or no source of any.
+    /// If there is no such release, or no source for any.
     pub fn one(&self) -> Result<Chosen> {
         if let Some(path) = &self.source {
             let release = self.release_for(path)?;
@@ -63,7 +63,7 @@ impl Choice {
         bail!("no release's source can be had: {}", reasons.join("; "))
     }
 
-    /// All that `test` runs on: what was asked for, or each release that boots and whose source can be had. Says which
+    /// All releases that `test` runs on: the chosen one, or each that boots and whose source is available. Prints which
     /// were left out, and why.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Choice {
         Ok(chosen)
     }
 
-    /// The release that `--xen` names, or else that the source at `path` is of.
+    /// The release that `--xen` names, or else that of the source at `path`.
     fn release_for(&self, path: &Path) -> Result<Release> {
         match &self.xen {
             Some(name) => table::named(name),

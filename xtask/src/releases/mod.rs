@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The table of Xen's releases: a folder of `xen-patches/` with a `release.toml` is a row. Nothing else in the project
-//! knows a release's number.
+//! The table of Xen's releases: each folder of `xen-patches/` with a `release.toml` is a row. No other code knows a
+//! release's number.
 
 mod choice;
 mod source;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where a release's source comes from: the user's cache folder, the distribution's source package, or upstream, in this
-//! order.
+//! Where a release's source comes from: the user's cache folder, the distribution's source package, or upstream, in
+//! that order.
 
 use std::env;
 use std::fmt;
@@ -17,11 +17,11 @@ use crate::files::clear;
 use crate::places;
 use crate::step::{self, Step, output};
 
-/// Seconds after which a network that does not answer is given up, and after which a slow one is.
+/// Seconds after which to give up on a network that does not answer, and on a slow one.
 const ANSWER: u32 = 20;
 const TRANSFER: u32 = 600;
 
-/// The places that a release's source may be had from.
+/// The places to get a release's source from.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Places {
@@ -31,12 +31,12 @@ pub struct Places {
     package: Option<Package>,
     /// Upstream's repository.
     upstream: Option<Upstream>,
-    /// Trees that are known.
+    /// Known trees.
     #[serde(default)]
     trees: Vec<Known>,
 }
 
-/// A source package of Debian's.
+/// A Debian source package.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Package {
@@ -58,14 +58,14 @@ struct Upstream {
 #[serde(deny_unknown_fields)]
 pub struct Known {
     pub what: String,
-    /// As [`tree::hash`] has it.
+    /// The result of [`tree::hash`].
     pub sha256: String,
 }
 
-/// A source that is there: a tarball, a git checkout or a tree.
+/// An available source: a tarball, a git checkout or a tree.
 pub struct Origin {
     pub path: PathBuf,
-    /// Which of the places it is from, for people.
+    /// Where it is from, for people.
     from: String,
 }
 
@@ -76,10 +76,10 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
-    /// What the user names.
+    /// The source that the user names.
     ///
     /// # Errors
-    /// If it is not there.
+    /// If it does not exist.
     pub fn given(path: &Path) -> Result<Self> {
         let path =
             fs::canonicalize(path).with_context(|| format!("--source {}", path.display()))?;
@@ -89,7 +89,7 @@ impl Origin {
         })
     }
 
-    /// What tells it from another source: a tarball's bytes, or what a checkout's HEAD is.
+    /// What distinguishes it from another source: a tarball's bytes, or a checkout's HEAD.
     ///
     /// # Errors
     /// If it can't be read.
@@ -110,7 +110,7 @@ impl Origin {
         Ok(crate::stamp::Inputs::default().value(bytes).digest())
     }
 
-    /// Unpacks it into the folder `to`, as the step `what`, checks its version, and says whether the tree is known.
+    /// Unpacks it into the folder `to`, as the step `what`; checks its version, and prints whether the tree is known.
     ///
     /// # Errors
     /// If it can't be unpacked or is of another version.
@@ -133,10 +133,10 @@ impl Origin {
 }
 
 impl Places {
-    /// The first place that has it; what is downloaded lies in the folder `home`.
+    /// Finds the source in the first place that has it; downloads go to the folder `home`.
     ///
     /// # Errors
-    /// If none has: it says what each lacks.
+    /// If no place has it; says what each lacks.
     pub fn find(&self, home: &Path) -> Result<Origin> {
         let mut lacking = Vec::new();
         let cache = cache();
@@ -172,7 +172,7 @@ impl Package {
             path,
             from: format!("from the source package {} of {}", self.name, self.suite),
         };
-        // Whatever has been downloaded before, apt checked it then.
+        // apt checked earlier downloads at the time.
         let note = home.join("package");
         let what = format!("{} {}", self.suite, self.name);
         if fs::read_to_string(&note).is_ok_and(|noted| noted == what)
@@ -184,7 +184,7 @@ impl Package {
         let path = Suite::open(&self.suite)
             .and_then(|suite| suite.source(&self.name, home))
             .map_err(|error| {
-                // apt says a lot; the line with the reason begins with "E:".
+                // apt prints a lot; the line with the reason begins with "E:".
                 let said = format!("{error:#}");
                 let reason = said
                     .lines()
@@ -241,7 +241,7 @@ impl Upstream {
     }
 }
 
-/// Git, which asks for no password and takes no longer than that.
+/// Git, set up to ask for no password and to take no longer than that.
 fn git(seconds: u32) -> Command {
     let mut git = Command::new("timeout");
     git.arg(seconds.to_string())
@@ -256,7 +256,7 @@ fn last_words(stderr: &[u8]) -> String {
     last.unwrap_or("no answer in time").trim().to_owned()
 }
 
-/// The folder that tarballs are kept in.
+/// The folder where tarballs are kept.
 fn cache() -> PathBuf {
     let home = |name: &str| {
         env::var_os(name)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The rows, as their files have them.
+//! The rows of the table, read from their files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,24 +12,24 @@ use super::tree::Version;
 use crate::places;
 use crate::stamp::Inputs;
 
-/// A release of Xen, as its row describes it.
+/// A release of Xen: a row of the table.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Release {
     /// Its folder's name.
     #[serde(skip)]
     pub name: String,
-    /// What `xen/Makefile` says, without what a stable release adds: `4.20`.
+    /// The version in `xen/Makefile`, without what a stable release adds: `4.20`.
     pub xen: Version,
     /// Who runs it.
     pub used_by: String,
     /// The patches: folders of `xen-patches/series/`, one after the other.
     pub series: Vec<String>,
-    /// What is added to Xen's default configuration: a file of `xen-patches/`.
+    /// What to add to Xen's default configuration: a file of `xen-patches/`.
     pub config: String,
     /// Where its source comes from.
     source: Places,
-    /// The dom0 that it boots with. Without one it is built and not booted.
+    /// The dom0 that it boots with. Without one, it is only built.
     pub dom0: Option<Dom0>,
 }
 
@@ -37,23 +37,23 @@ pub struct Release {
 #[derive(Debug, Deserialize, Hash)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Dom0 {
-    /// Debian's suite that all of it is from.
+    /// The Debian suite that all of it is from.
     pub suite: String,
     /// The package that stands for the suite's kernel.
     pub kernel: String,
-    /// Packages with programs; the libraries that these take are found.
+    /// Packages with programs; the libraries that these need are found.
     pub packages: Vec<String>,
-    /// Where `xl` and Xen's other programs are in them.
+    /// The folder of `xl` and Xen's other programs in the packages.
     pub tools: PathBuf,
     /// The machines that `test` boots.
     pub machines: Vec<String>,
-    /// Those that `long` boots besides.
+    /// Those that only `long` boots.
     #[serde(default)]
     pub long_machines: Vec<String>,
 }
 
 impl Release {
-    /// Where everything that is made for this release lies.
+    /// A path in the folder for everything that is built for this release.
     pub fn build(&self, below: &str) -> PathBuf {
         places::build(&self.name).join(below)
     }
@@ -66,7 +66,7 @@ impl Release {
     /// The patches, in order.
     ///
     /// # Errors
-    /// If a folder of the series is not there or has none.
+    /// If a folder of the series does not exist or has no patches.
     pub fn patches(&self) -> Result<Vec<PathBuf>> {
         let mut patches = Vec::new();
         for part in &self.series {
@@ -87,7 +87,7 @@ impl Release {
         Ok(patches)
     }
 
-    /// What is added to Xen's default configuration.
+    /// What to add to Xen's default configuration.
     ///
     /// # Errors
     /// If the file can't be read.
@@ -96,10 +96,10 @@ impl Release {
         fs::read_to_string(&file).with_context(|| format!("can't read {}", places::short(&file)))
     }
 
-    /// Where its source can be had.
+    /// Finds its source.
     ///
     /// # Errors
-    /// If it can't: what each place lacks.
+    /// If it is not available; says what each place lacks.
     pub fn find_source(&self) -> Result<Origin> {
         self.source.find(&self.build(""))
     }
@@ -113,7 +113,7 @@ impl Release {
         origin.unpack(&what, self.xen, &self.source, to)
     }
 
-    /// What decides how a tree of it is patched.
+    /// Everything that decides how a tree of it is patched.
     ///
     /// # Errors
     /// If a patch can't be read.
@@ -132,7 +132,7 @@ fn folder() -> PathBuf {
 /// All rows, the newest release first.
 ///
 /// # Errors
-/// If one can't be read: it says what is wrong with which line.
+/// If one can't be read; says which line is wrong, and why.
 pub fn all() -> Result<Vec<Release>> {
     let mut releases = Vec::new();
     for entry in fs::read_dir(folder()).context("can't list xen-patches/")? {
@@ -158,10 +158,10 @@ fn read(row: &Path) -> Result<Release> {
     Ok(release)
 }
 
-/// The release of that version.
+/// The release with that version.
 ///
 /// # Errors
-/// If the table has none: it says which it has.
+/// If the table has none; says which it has.
 pub fn of_version(version: Version) -> Result<Release> {
     let releases = all()?;
     let known: Vec<_> = releases
@@ -182,7 +182,7 @@ pub fn of_version(version: Version) -> Result<Release> {
 /// The release called `name`.
 ///
 /// # Errors
-/// If there is none: it says which there are.
+/// If there is none; says which there are.
 pub fn named(name: &str) -> Result<Release> {
     let releases = all()?;
     let names: Vec<_> = releases
@@ -200,7 +200,7 @@ pub fn named(name: &str) -> Result<Release> {
         })
 }
 
-/// Those with a dom0, the newest first.
+/// The releases with a dom0, the newest first.
 ///
 /// # Errors
 /// As [`all`].

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A tree of Xen's source: which version it says it is, and a hash of all that is in it.
+//! A tree of Xen's source: its version, and a hash of its contents.
 
 use std::fmt;
 use std::fs;
@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 
 use crate::step::output;
 
-/// Where a tree says which version it is.
+/// The file with a tree's version.
 const MAKEFILE: &str = "xen/Makefile";
 
-/// A release's version: the first two numbers, which do not change in stable releases.
+/// A release's version: only the first two numbers, which are the same for all its stable releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Version {
@@ -27,7 +27,7 @@ impl Version {
     /// The version of the source at `path`: a tree, a git checkout or a tarball.
     ///
     /// # Errors
-    /// If it is no source of Xen.
+    /// If it is not a source of Xen.
     pub fn of(path: &Path) -> Result<Self> {
         let makefile = if path.is_dir() {
             fs::read_to_string(path.join(MAKEFILE)).with_context(|| {
@@ -84,7 +84,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// Unpacks a source into the empty folder `tree`: a tarball, what a git checkout has committed, or a tree's files.
+/// Unpacks a source into the empty folder `tree`: a tarball, the HEAD of a git checkout, or a tree's files.
 ///
 /// # Errors
 /// If it can't be read.
@@ -148,10 +148,10 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Checks that an unpacked tree is of this version.
+/// Checks that an unpacked tree has that version.
 ///
 /// # Errors
-/// If it is of another one.
+/// If it has another one.
 pub fn check_version(tree: &Path, version: Version) -> Result<()> {
     let is = Version::of(tree)?;
     ensure!(is == version, "this is Xen {is}, not {version}");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Clients and shared pools know of each other, and every store has as many holders as it counts.
+//! Clients and shared pools refer to each other correctly, and every store has as many holders as it counts.
 
 use std::collections::HashMap;
 use std::vec::Vec;
@@ -17,7 +17,7 @@ use super::Registry;
 /// What the engine was found to hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Clients that have not been taken apart.
+    /// Clients whose state still exists.
     pub clients: u64,
     /// Their pools, dying ones included.
     pub pools: u64,
@@ -29,7 +29,7 @@ pub struct Census {
     pub frames: u64,
     /// Frames of each persistent store: what the client's account should be charged.
     pub charged: Vec<(ClientId, u64)>,
-    /// Neighbours in an age list of which the newer page bears the older stamp: none after calls from one CPU.
+    /// Neighbours that are out of their policy's order: none after calls from one CPU.
     pub inversions: u64,
 }
 
@@ -43,7 +43,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
         assert_eq!(
             self.bodies().count(),
             self.count as usize,
-            "clients counted, and there"
+            "clients counted, and clients found"
         );
         let own = self.members.check() + self.count;
         self.frames.check(own, 0);
@@ -68,7 +68,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
                         .store
                         .as_deref()
                         .is_some_and(|there| core::ptr::eq(store, there))),
-                    "{:?} and the registry know shared store {number} alike",
+                    "{:?} and the registry disagree on shared store {number}",
                     body.id
                 );
             }
@@ -97,7 +97,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
         census
     }
 
-    /// A client's pool numbers stand for what there is.
+    /// Checks that a client's pool numbers stand for pools that exist.
     fn check_pools(&self, body: &Body<H, P>, census: &mut Census) {
         for id in PoolId::all() {
             let slot = body.slot(id);
@@ -106,7 +106,7 @@ impl<H: Host, P: Policy> Registry<H, P> {
                     assert_eq!(
                         body.store(number).map_or(0, |store| store.pages(id)),
                         0,
-                        "pages of pool {} of {:?}, which there isn't",
+                        "pages of pool {} of {:?}, which does not exist",
                         id.get(),
                         body.id
                     );

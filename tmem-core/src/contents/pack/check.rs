@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Every granule is free or of one chain, every chain is its owner's, and every frame is in its list.
+//! Every granule is free or belongs to one chain, every chain names its owner, and every frame is in its list.
 
 use std::vec;
 use std::vec::Vec;
@@ -13,7 +13,7 @@ use super::Pack;
 use super::fragment::{Fragment, GRANULE, GRANULES, HEADER, Header};
 use super::plan::FRAGMENTS;
 
-/// A chain that some page claims: the page's word, where it begins, its bytes.
+/// A chain that some page claims: the page's word, where the chain begins, its length in bytes.
 pub(crate) type Claim = (u32, Fragment, u16);
 
 impl Pack {
@@ -26,7 +26,7 @@ impl Pack {
         claims: impl Iterator<Item = Claim>,
         supply: &mut Supply<'_, H>,
     ) -> (u32, u32) {
-        // By frame: the granules that chains have, and those that begin a fragment.
+        // By frame: the granules that belong to chains, and those that begin a fragment.
         let mut claimed = vec![(0u64, 0u64); self.gaps.frames.end() as usize];
         for claim in claims {
             self.check_chain(claim, &mut claimed, supply);
@@ -61,7 +61,7 @@ impl Pack {
             let (number, granule) = (fragment.frame(), fragment.granule());
             assert!(
                 self.gaps.frames.is_live(number),
-                "the chain of page {owner:#x} passes frame {number}, which there isn't"
+                "the chain of page {owner:#x} passes frame {number}, which does not exist"
             );
             let frame = FrameNumber(self.gaps.frames[number].frame);
             let header = supply.with_data(frame, |bytes| Header::read(bytes, granule));
@@ -105,7 +105,7 @@ impl Pack {
             while number != NONE {
                 assert!(
                     self.gaps.frames.is_live(number),
-                    "class {class} lists frame {number}, which there isn't"
+                    "class {class} lists frame {number}, which does not exist"
                 );
                 let descriptor = &self.gaps.frames[number];
                 assert_eq!(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A fragment: some granules of one frame that hold a part of a page.
+//! A fragment: the granules of one frame that hold part of a page.
 //!
 //! ```text
 //! frame: 64 granules of 64 bytes

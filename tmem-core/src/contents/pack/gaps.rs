@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Frames with packed pages, and lists of them by how many granules are free.
+//! Frames of packed pages, in lists by how many of their granules are free.
 //!
 //! ```text
 //! filled: bit n - 1 is set if some frame has n free granules
@@ -42,9 +42,9 @@ impl Record for Descriptor {
 
 pub(super) struct Gaps {
     pub(super) frames: Arena<Descriptor>,
-    /// By number of free granules: the first frame of the list, plus one.
+    /// The first frame of the list of each class (the number of free granules), plus one.
     classes: [u32; GRANULES as usize + 1],
-    /// Bit `n - 1`: class `n` has a frame.
+    /// Bit `n - 1` is set if class `n` has a frame.
     pub(super) filled: u64,
     /// Free granules in all.
     pub(super) free: u32,

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Packing compressed pages into single frames, with no room lost to their sizes.
+//! Packing compressed pages into single frames, with little room lost to their odd sizes.
 //!
 //! ```text
 //! page ─► chain: fragment ─► fragment ─► …   at most 4, each a set of granules in one frame (`fragment`)
-//! frames in use, in lists by their free granules (`gaps`); which gaps a page goes to (`plan`)
+//! frames in use, in lists by number of free granules (`gaps`); which gaps a page goes to (`plan`)
 //! ```
 //!
-//! The granules of a fragment need not be neighbours, and a page may fill the rest of some frames before it opens a new one.
-//! The best fit is found by one bit scan. What it costs: 16 bytes a fragment, half a granule a page, 32 bytes a frame for
-//! the descriptor.
+//! The granules of a fragment need not be neighbours, and a page may fill up the rest of some frames before it opens a
+//! new one. One bit scan finds the best fit. The cost: 16 bytes a fragment, half a granule a page on average, and 32
+//! bytes a frame for the descriptor.
 
 #[cfg(any(test, feature = "sim"))]
 mod check;
@@ -38,7 +38,7 @@ impl Pack {
         Self { gaps: Gaps::new() }
     }
 
-    /// Stores bytes in the name of `owner`; takes at most one new frame.
+    /// Stores bytes with `owner` as their owner; takes at most one new frame.
     pub(crate) fn store<H: Host>(
         &mut self,
         owner: u32,
@@ -55,7 +55,7 @@ impl Pack {
         Ok(self.write(&plan, owner, bytes, supply))
     }
 
-    /// Reads a chain back, as far as `to` has room.
+    /// Reads a chain back, as much of it as fits `to`.
     pub(crate) fn load<H: Host>(&self, first: Fragment, to: &mut [u8], supply: &mut Supply<'_, H>) {
         let mut at = Some(first);
         let mut rest = to;
@@ -107,7 +107,7 @@ impl Pack {
         rest.is_empty()
     }
 
-    /// Frees a chain, and the frames that become empty by it.
+    /// Frees a chain, and the frames that this leaves empty.
     pub(crate) fn free<H: Host>(&mut self, first: Fragment, supply: &mut Supply<'_, H>) {
         let mut at = Some(first);
         for _ in 0..FRAGMENTS {
@@ -129,7 +129,7 @@ impl Pack {
         }
     }
 
-    /// Renames a chain's owner.
+    /// Changes a chain's owner.
     pub(crate) fn set_owner<H: Host>(
         &mut self,
         first: Fragment,
@@ -151,7 +151,7 @@ impl Pack {
         }
     }
 
-    /// The owner of some chain that has a fragment in the frame where `first` begins.
+    /// The owner of some chain with a fragment in the frame with that descriptor, if there is one.
     pub(crate) fn neighbour<H: Host>(&self, frame: u32, supply: &mut Supply<'_, H>) -> Option<u32> {
         if !self.gaps.frames.is_live(frame) {
             return None;
@@ -163,18 +163,18 @@ impl Pack {
         }))
     }
 
-    /// The descriptor number of the frame where a chain begins.
+    /// The number of the descriptor of the frame where a chain begins.
     pub(crate) fn frame_number(first: Fragment) -> u32 {
         first.frame()
     }
 
-    /// Whether more than a sixteenth of all room is free.
+    /// Whether more than about a sixteenth of all room is free.
     #[inline]
     pub(crate) fn needs_compaction(&self) -> bool {
         self.gaps.free > self.gaps.frames.live() * (GRANULES / 16) + 2 * GRANULES
     }
 
-    /// The owner of a page that should be stored anew with [`Pack::repack`].
+    /// The owner of a page that should be moved with [`Pack::repack`].
     pub(crate) fn sparsest<H: Host>(&self, supply: &mut Supply<'_, H>) -> Option<u32> {
         self.neighbour(
             self.gaps.head(self.gaps.largest_below(GRANULES + 1)),
@@ -182,7 +182,7 @@ impl Pack {
         )
     }
 
-    /// Stores a chain's bytes again in the gaps of frames other than its first, if they have room.
+    /// Moves a chain's bytes to gaps of frames other than its first, if these have room.
     pub(crate) fn repack<H: Host>(
         &mut self,
         first: Fragment,
@@ -200,7 +200,7 @@ impl Pack {
         Some(moved)
     }
 
-    /// Gives back room for descriptors that was made ready and not used.
+    /// Gives back room for descriptors that was reserved and not used.
     pub(crate) fn trim<H: Host>(&mut self, supply: &mut Supply<'_, H>) {
         self.gaps.frames.trim(supply);
     }
@@ -228,7 +228,7 @@ impl Pack {
         Ok(number)
     }
 
-    /// Moves a frame's pages to another frame. `Ok(false)` if the frame with that descriptor is another one.
+    /// Moves a frame's pages to another frame. `Ok(false)` if the descriptor with that number is of another frame.
     pub(crate) fn vacate<H: Host>(
         &mut self,
         frame: FrameNumber,
@@ -252,7 +252,7 @@ impl Pack {
         bytes: &[u8],
         supply: &mut Supply<'_, H>,
     ) -> Fragment {
-        // From the last part to the first, so that each fragment knows the next.
+        // From the last part to the first, as each fragment names the next.
         let parts = &plan.parts;
         let mut end = bytes.len();
         let mut next = 0;

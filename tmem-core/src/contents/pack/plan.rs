@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The policy of packing: which gaps a page goes to.
+//! The policy of packing: which gaps a page goes into.
 
 use heapless::Vec;
 
@@ -7,16 +7,16 @@ use crate::contents::pack::fragment::{GRANULE, GRANULES, HEADER, granules, low_m
 use crate::contents::pack::gaps::Gaps;
 use crate::memory::arena::NONE;
 
-/// Fragments that one page may be spread over.
+/// The most fragments that one page may be spread over.
 pub(crate) const FRAGMENTS: usize = 4;
 
-/// A frame with fewer free granules than this is left alone by pages that do not fit it whole.
+/// A gap of fewer granules than this is used only by a page that fits into it whole.
 pub(super) const CRUMB: u32 = 2;
 
-/// Fewer free granules than this are not worth leaving over.
+/// A remainder of fewer granules than this is not worth leaving.
 pub(super) const CRUMBS: u32 = 8;
 
-/// Which frames a page would go to, and how many granules of each.
+/// The frames that a page would go to, and how many granules of each it would take.
 #[derive(Default)]
 pub(super) struct Plan {
     pub(super) parts: Vec<(u32, u32), FRAGMENTS>,
@@ -30,8 +30,9 @@ impl Plan {
 }
 
 impl Gaps {
-    /// Finds room in frames in use: gaps that the page fills exactly, one, two or three of them; else whole in the best fit,
-    /// else spread over the largest gaps. Says how many bytes are left for a new frame: none, or as many as fit one.
+    /// Finds room in frames in use: one, two or three gaps that the page fills exactly; else the best fit for the whole
+    /// page; else the largest gaps, with the page spread over them. Also returns how many bytes are left for a new
+    /// frame, which is never more than fit into one.
     pub(super) fn plan(&self, bytes: usize) -> (Plan, usize) {
         let mut plan = Plan::default();
         let mut rest = bytes;
@@ -47,7 +48,7 @@ impl Gaps {
             if let Some(gaps) = exact {
                 let mut last = (0, NONE);
                 for class in gaps.into_iter().filter(|class| *class > 0) {
-                    // Classes ascend, so that equal ones are neighbours.
+                    // Classes ascend, so equal ones are neighbours.
                     let frame = if class == last.0 {
                         self.frames[last.1].next
                     } else {
@@ -68,7 +69,7 @@ impl Gaps {
             let mut frame = self.head(class);
             while frame != NONE {
                 if granules(rest) <= class {
-                    // Every frame of a smaller class is still unused by this plan.
+                    // This plan uses no frame of a smaller class yet.
                     let fit = self.best_fit(granules(rest)).filter(|fit| *fit < class);
                     plan.add(fit.map_or(frame, |fit| self.head(fit)), granules(rest));
                     return (plan, 0);
@@ -85,9 +86,9 @@ impl Gaps {
         (plan, rest)
     }
 
-    /// Two gaps of that many granules together, the smaller one first.
+    /// Two gaps with that many granules in all, the smaller one first.
     fn pair(&self, granules: u32) -> Option<(u32, u32)> {
-        // Bit `n - 1` of the mirrored set: there is a gap of `granules - n`.
+        // Bit `n - 1` of the mirrored set says whether there is a gap of `granules - n`.
         let shift = (GRANULES + 1).checked_sub(granules)?;
         let partners = self.filled.reverse_bits().checked_shr(shift)?;
         let small = low_mask(granules / 2);
@@ -103,7 +104,7 @@ impl Gaps {
         None
     }
 
-    /// Three gaps of that many granules together, in ascending order.
+    /// Three gaps with that many granules in all, in ascending order.
     fn triple(&self, granules: u32) -> Option<[u32; 3]> {
         let mut thirds = self.filled & low_mask(granules / 3);
         while thirds != 0 {

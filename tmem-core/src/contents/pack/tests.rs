@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which gaps a page goes to, held against a slow search through all of them.
+//! Which gaps a page goes into, compared with a slow search through all of them.
 
 use std::vec::Vec;
 
@@ -9,10 +9,10 @@ use super::plan::{CRUMB, CRUMBS, FRAGMENTS, Plan};
 use crate::memory::supply::Frames;
 use crate::sim::{Chance, SimHost};
 
-/// Gaps that a page goes to, with the granules that it takes of each, and the bytes that are left for a new frame.
+/// The gaps that a page goes into, with the granules that it takes of each, and the bytes left for a new frame.
 type Parts = (Vec<(u32, u32)>, usize);
 
-/// Two of the gaps that make up `sum`, the smaller one as small as can be.
+/// Two of the gaps that add up to `sum`, with the smaller one as small as possible.
 fn pair(gaps: &[u32], sum: u32) -> Option<(u32, u32)> {
     (0..gaps.len())
         .flat_map(|i| (i + 1..gaps.len()).map(move |j| (i, j)))
@@ -70,7 +70,7 @@ fn pages_go_to_the_gaps_that_they_should() {
         let mut frames = Frames::new(None);
         let supply = &mut frames.of(&host);
         let mut pack = Pack::new();
-        // Few gaps and many, small ones and any.
+        // Few gaps and many, small ones and any size.
         let most = [4, 12, GRANULES - 1][round % 3];
         let mut gaps: Vec<u32> = (0..below(12)).map(|_| 1 + below(most)).collect();
         gaps.sort_unstable();
@@ -113,7 +113,7 @@ fn a_chain_holds_its_bytes_and_no_others() {
     let supply = &mut frames.of(&host);
     let mut pack = Pack::new();
     let bytes: Vec<u8> = (0..=250).cycle().take(3000).collect();
-    // Leaves a gap that the others are split at.
+    // Leaves a gap over which the others are split.
     let first = pack.store(1, &bytes[..2500], supply).expect("room");
     let others = [2500, 2000].map(|count| pack.store(2, &bytes[..count], supply).expect("room"));
     for (chain, count) in [(first, 2500), (others[0], 2500), (others[1], 2000)] {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An arena's holes are all in its list, and it is no longer than it needs to be.
+//! All of an arena's holes are in its list, and it is no longer than it needs to be.
 
 use super::{Arena, NONE, Record};
 use crate::memory::table::Table;

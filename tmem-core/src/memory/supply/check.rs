@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a shard counts is what it holds.
+//! A shard's counts of frames match what it holds.
 
 use super::Frames;
 use crate::host::Host;
 
 impl<H: Host> Frames<H> {
-    /// Holds the counts against the frames that were found, spare ones included.
+    /// Compares the counts with the frames that were found, spare ones included.
     ///
     /// # Panics
     /// If they differ.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A table's blocks are all there, and nothing besides.
+//! All of a table's blocks are there, and nothing else.
 
 use super::{DIRECT, FAN, InFrame, Table};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A journal has room for what it holds, and counts its frames.
+//! A journal has room for what it holds, and counts its frames right.
 
 use super::{Journal, State};
 use crate::host::Host;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A store's cells are whole, and publish what is true.
+//! A store's cells are sound, and what they publish is true.
 
 use super::Store;
 use crate::eviction::Policy;
@@ -48,7 +48,7 @@ impl<H: Host, P: Policy> Store<H, P> {
         sum
     }
 
-    /// How many hold it.
+    /// Number of holders.
     pub(crate) fn holders_now(&self) -> u32 {
         self.holders.load(crate::sync::atomic::Ordering::Relaxed)
     }

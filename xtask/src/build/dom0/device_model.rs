@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What dom0 needs for HVM guests besides: QEMU, which emulates a PC's devices, and firmware to run in it.
+//! What dom0 also needs for HVM guests: QEMU, which emulates a PC's devices, and firmware to run in it.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ const PROGRAM: &str = "usr/libexec/xen-qemu-system-i386";
 
 /// Files, and where they go.
 pub const FILES: &[(&str, &str)] = &[
-    // It wants one even if there is no keyboard.
+    // QEMU wants a keymap even if there is no keyboard.
     (
         "usr/share/qemu/keymaps/en-us",
         "usr/share/qemu/keymaps/en-us",
@@ -21,20 +21,20 @@ pub const FILES: &[(&str, &str)] = &[
         "usr/share/seabios/bios-256k.bin",
         "usr/share/seabios/bios-256k.bin",
     ),
-    // What the BIOS starts to load the kernel. QEMU asks for the one that loads by DMA, which it does not emulate for a
-    // guest of Xen's: so it gets the one that does without.
+    // The BIOS starts this to load the kernel. QEMU asks for the variant that uses DMA, which it does not emulate for
+    // Xen guests; so under that name it gets the one without DMA.
     (
         "usr/share/qemu/multiboot.bin",
         "usr/share/qemu/multiboot_dma.bin",
     ),
 ];
 
-/// Lays it out in `files`; Xen's own programs are below `tools`.
+/// Puts it all into `files`; Xen's own programs are below `tools`.
 pub fn assemble(mut files: Tree, tools: &Path) -> Result<Tree> {
     for (from, to) in FILES {
         files.add(from, to)?;
     }
-    // The first program that runs in the guest: it prepares the machine for the BIOS.
+    // The first program that runs in the guest; it prepares the machine for the BIOS.
     let loader = tools.with_file_name("boot/hvmloader");
     let loader = loader.to_str().context("a path is text")?;
     files.add(loader, loader)?;

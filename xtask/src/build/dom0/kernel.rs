@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Debian's kernel for dom0, and Xen's modules of it.
+//! Debian's kernel for dom0, and its modules for Xen.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::tree::Tree;
 
-/// In the order that they are loaded in.
+/// In the order in which they are loaded.
 pub const MODULES: &[&str] = &[
     "xen-evtchn",
     "xen-gntalloc",
@@ -18,14 +18,15 @@ pub const MODULES: &[&str] = &[
     "xenfs/xenfs",
 ];
 
-/// How kernels and modules are packed: the first bytes, the ending of a file's name, and the program that unpacks it.
+/// How kernels and modules are compressed: the first bytes, the suffix of the file's name, and the program that unpacks
+/// it.
 const PACKERS: &[(&[u8], &str, &str)] = &[
     (b"\xfd7zXZ\0", "xz", "xz"),
     (b"\x28\xb5\x2f\xfd", "zst", "zstd"),
     (b"\x1f\x8b", "gz", "gzip"),
 ];
 
-/// Takes the ELF image out of Debian's compressed kernel: Xen starts it two seconds faster.
+/// Extracts the ELF image from Debian's compressed kernel: Xen starts it two seconds faster.
 pub fn unpack(packages: &Path, to: &Path) -> Result<()> {
     let compressed = fs::read_dir(packages.join("boot"))?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -34,18 +35,18 @@ pub fn unpack(packages: &Path, to: &Path) -> Result<()> {
     unpack_image(&compressed, to)
 }
 
-/// Takes the ELF image out of a compressed kernel.
+/// Extracts the ELF image from a compressed kernel.
 ///
 /// # Errors
-/// If there is none in it.
+/// If it contains none.
 pub fn unpack_image(compressed: &Path, to: &Path) -> Result<()> {
     let image = fs::read(compressed)?;
     let number = |at: usize| -> Result<usize> {
         let bytes = image.get(at..at + 4).context("the kernel is cut short")?;
         Ok(u32::from_le_bytes(bytes.try_into()?) as usize)
     };
-    // Linux' boot protocol: setup sectors at 0x1f1, the payload's place and length at 0x248. The last four bytes are the
-    // length of what is packed.
+    // Linux's boot protocol: the number of setup sectors at 0x1f1, the payload's offset and length at 0x248. The
+    // payload's last four bytes are its unpacked length.
     let sectors = usize::from(image[0x1f1]) + 1;
     let begin = sectors * 512 + number(0x248)?;
     let payload = image
@@ -61,7 +62,7 @@ pub fn unpack_image(compressed: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Adds Xen's modules to dom0's files, unpacked: busybox loads no others.
+/// Adds the modules for Xen to dom0's files, unpacked, as busybox loads no others.
 pub fn add_modules(files: &mut Tree) -> Result<()> {
     let modules = fs::read_dir(files.packages().join("lib/modules"))?
         .next()
@@ -82,7 +83,7 @@ pub fn add_modules(files: &mut Tree) -> Result<()> {
     Ok(())
 }
 
-/// Copies a module of that name, without its ending, from a folder, unpacked: busybox loads no others.
+/// Copies the module with that name, without suffix, from a folder; unpacked, as busybox loads no others.
 ///
 /// # Errors
 /// If there is none.
@@ -104,7 +105,7 @@ pub fn copy_module(modules: &Path, module: &str, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Unpacks bytes by the program for them, with a file beside `near` on the way.
+/// Unpacks bytes with the program for them, using a temporary file next to `near`.
 fn decompress(bytes: &[u8], near: &Path) -> Result<Vec<u8>> {
     let (_, end, program) = PACKERS
         .iter()
@@ -118,7 +119,7 @@ fn decompress(bytes: &[u8], near: &Path) -> Result<Vec<u8>> {
         .output()
         .with_context(|| format!("can't run {program}"))?;
     fs::remove_file(packed)?;
-    // Of what comes after the kernel's payload, which is padded, they complain.
+    // The programs complain about the padding after the kernel's payload.
     ensure!(
         !done.stdout.is_empty(),
         "{program} can't unpack it: {}",

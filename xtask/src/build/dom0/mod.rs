@@ -32,7 +32,7 @@ const PROGRAMS: &[&str] = &[
     "xl",
 ];
 
-/// Libraries that no program names, but that are loaded all the same: threads end through this one.
+/// Libraries that no program names but that are loaded nevertheless: the end of a thread needs this one.
 const LOADED_LATER: &[&str] = &["libgcc_s.so.1"];
 
 const FOLDERS: &[&str] = &[
@@ -51,16 +51,16 @@ const FOLDERS: &[&str] = &[
     "var/log/xen/console",
 ];
 
-/// dom0's first process; `@TOOLS@` is where Xen's programs are.
+/// dom0's first process; `@TOOLS@` stands for the folder of Xen's programs.
 const INIT: &str = include_str!("init.sh");
 
 /// What boots as dom0.
 pub struct Dom0 {
     pub kernel: PathBuf,
     pub files: PathBuf,
-    /// Libraries in `files`, as they are in the packages.
+    /// The libraries in `files`, as they are in the packages.
     pub libraries: PathBuf,
-    /// Added for HVM guests: four times as large as `files`.
+    /// Added for HVM guests; four times as large as `files`.
     pub device_model: PathBuf,
     /// The packages that it is made from, unpacked.
     pub unpacked: PathBuf,
@@ -70,7 +70,7 @@ impl Dom0 {
     /// Downloads and unpacks what is missing.
     ///
     /// # Errors
-    /// If a package can't be had or lacks a file.
+    /// If a package can't be downloaded or lacks a file.
     pub fn build(release: &Release, recipe: &releases::Dom0) -> Result<Self> {
         let dom0 = Self {
             kernel: release.build("dom0/kernel"),
@@ -112,7 +112,7 @@ impl Dom0 {
     }
 }
 
-/// Since Debian 13 packages leave the top folders' links to `usr` to whoever installs them.
+/// Makes the links from the top folders to `usr`, which packages since Debian 13 leave to the installer.
 fn merge_usr(unpacked: &Path) -> Result<()> {
     for folder in ["bin", "lib", "lib64", "sbin"] {
         if !unpacked.join(folder).exists() {
@@ -122,7 +122,7 @@ fn merge_usr(unpacked: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Lays out dom0's file system.
+/// Makes dom0's file system.
 fn assemble(files: &mut Tree, recipe: &releases::Dom0) -> Result<()> {
     let home = files.home().to_owned();
     for folder in FOLDERS {
@@ -131,7 +131,7 @@ fn assemble(files: &mut Tree, recipe: &releases::Dom0) -> Result<()> {
     symlink("/run", home.join("var/run"))?;
     symlink("/run/lock", home.join("var/lock"))?;
     symlink("/lib", home.join("lib64"))?;
-    // dom0's memory is fixed, so that what is free is the guests' and tmem's.
+    // dom0's memory is fixed, so that all free memory is for guests and tmem.
     fs::write(home.join("etc/xen/xl.conf"), "autoballoon=\"off\"\n")?;
     let tools = recipe.tools.to_str().context("a path is text")?;
     fs::write(home.join("init"), INIT.replace("@TOOLS@", tools))?;
@@ -142,7 +142,7 @@ fn assemble(files: &mut Tree, recipe: &releases::Dom0) -> Result<()> {
         let path = format!("{tools}/{program}");
         files.add_program(&path, &path)?;
     }
-    // What scripts tell the store, and ask it.
+    // Scripts read and write Xenstore with these.
     for program in ["xenstore-read", "xenstore-write"] {
         files.add_program(&format!("usr/bin/{program}"), &format!("bin/{program}"))?;
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A file system in the making: files out of unpacked packages, and the libraries that its programs name.
+//! A file system under construction: files from unpacked packages, and the libraries that its programs need.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,16 +11,16 @@ use anyhow::{Context, Result};
 use crate::files::clear;
 use crate::step::output;
 
-/// A folder that becomes a file system.
+/// A folder that will become a file system.
 pub struct Tree {
     packages: PathBuf,
     home: PathBuf,
-    /// Libraries that it has, or that another tree beside it has.
+    /// The libraries in it, or in the tree that it is used together with.
     has: BTreeSet<String>,
 }
 
 impl Tree {
-    /// An empty one.
+    /// Makes an empty one.
     pub fn new(packages: &Path, home: PathBuf) -> Result<Self> {
         clear(&home)?;
         Ok(Self {
@@ -30,7 +30,7 @@ impl Tree {
         })
     }
 
-    /// An empty one that is used together with this one, and needs none of its libraries again.
+    /// Makes an empty one that will be used together with this one, and so needs none of its libraries again.
     pub fn beside(&self, home: PathBuf) -> Result<Self> {
         clear(&home)?;
         Ok(Self {
@@ -65,7 +65,7 @@ impl Tree {
         self.add_libraries(libraries(&self.packages.join(from))?)
     }
 
-    /// Adds these libraries and those that they name.
+    /// Adds these libraries, and those that they need.
     pub fn add_libraries(&mut self, wanted: impl IntoIterator<Item = String>) -> Result<()> {
         let mut wanted: BTreeSet<String> = wanted.into_iter().collect();
         fs::create_dir_all(self.home.join("lib"))?;
@@ -88,7 +88,7 @@ impl Tree {
     }
 }
 
-/// The libraries that a program or library names.
+/// The libraries that a program or library needs.
 fn libraries(file: &Path) -> Result<Vec<String>> {
     Ok(output(Command::new("objdump").arg("-p").arg(file))?
         .lines()
@@ -97,7 +97,7 @@ fn libraries(file: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Packs a folder as the kernel wants it.
+/// Packs a folder into an archive for the kernel.
 pub fn archive(tree: &Path, to: &Path) -> Result<()> {
     output(
         Command::new("sh")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A release of Xen with our patches, our C and the Rust library in it, in several configurations.
+//! A release of Xen with our patches, our C code and the Rust library, in several configurations.
 
 pub mod policy;
 pub mod source;
@@ -19,7 +19,7 @@ pub use variant::{check_without_tmem, try_both};
 
 /// A built hypervisor.
 pub struct Xen {
-    /// For a boot loader, to be installed on a host.
+    /// For a boot loader; this is what a host installs.
     pub compressed: PathBuf,
     /// For QEMU.
     pub image: PathBuf,
@@ -30,7 +30,7 @@ pub struct Xen {
 /// Builds the hypervisor around the Rust library in `object`.
 ///
 /// # Errors
-/// If the source can't be had, a patch does not apply or something does not compile.
+/// If the source is not available, a patch does not apply or something does not compile.
 pub fn build(chosen: &Chosen, object: &Path, aside: bool) -> Result<Xen> {
     let release = &chosen.release;
     let tree = source::prepare(chosen)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Flask's policies for tests.
+//! Flask policies for tests.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,14 +16,14 @@ use crate::step;
 pub struct Policies {
     /// Xen's example, with our patches: all guests may use tmem, dom0 may administer it.
     pub lenient: PathBuf,
-    /// The same without that.
+    /// The same without these rules.
     pub strict: PathBuf,
 }
 
-/// Compiles Flask's policies from the patched tree.
+/// Compiles the Flask policies from the patched tree.
 ///
 /// # Errors
-/// If they do not compile, or do not say about tmem what they should.
+/// If they do not compile, or do not have the rules about tmem that they should.
 pub fn policies(chosen: &Chosen) -> Result<Policies> {
     let release = &chosen.release;
     let tree = source::prepare(chosen)?.join("tools/flask/policy");

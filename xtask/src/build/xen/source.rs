@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A release's source tree with our patches applied and our C in it.
+//! A release's source tree, with our patches and our C code.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use crate::places;
 use crate::releases::Chosen;
 use crate::stamp::Inputs;
 
-/// Where files of `c-glue/` go that the rest of Xen includes; the others are tmem's own.
+/// Where the files of `c-glue/` go that the rest of Xen includes; the others are only for tmem.
 const HEADERS: &[(&str, &str)] = &[
     ("tmem.h", "xen/include/xen"),
     ("tmem-sysctl.h", "xen/include/public"),
 ];
 
-/// Unpacks and patches it where that is not done yet, and lays our C into it as it is now. Returns the tree.
+/// Unpacks and patches the source unless that has been done, and adds our C code as it is now. Returns the tree.
 ///
 /// # Errors
 /// If the source is of another release, or a patch does not apply.
@@ -44,7 +44,7 @@ pub fn prepare(chosen: &Chosen) -> Result<PathBuf> {
     Ok(tree)
 }
 
-/// What decides the patched tree.
+/// Everything that the patched tree depends on.
 ///
 /// # Errors
 /// If the source or a patch can't be read.
@@ -59,7 +59,7 @@ pub fn inputs(chosen: &Chosen) -> Result<Inputs> {
 /// Applies a patch to a tree.
 ///
 /// # Errors
-/// Says which hunks do not fit.
+/// Says which hunks do not apply.
 pub fn apply(patch: &Path, tree: &Path) -> Result<()> {
     let done = Command::new("patch")
         .args([
@@ -92,7 +92,7 @@ pub fn apply(patch: &Path, tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Lays `c-glue/` and the library's header into a tree.
+/// Copies `c-glue/` and the library's header into a tree.
 ///
 /// # Errors
 /// If a file can't be read or written.
@@ -109,7 +109,7 @@ pub fn add_ours(tree: &Path) -> Result<()> {
     copy_changed(&library_header()?, &tree.join("xen/include/xen/tmem-rs.h"))
 }
 
-/// Writes what C sees of the library, and returns where.
+/// Writes the library's C header, and returns its path.
 ///
 /// # Errors
 /// If its source can't be read.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Xen for tests, and a pager for guests of it.
+//! Xen for tests, and a pager for its guests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use crate::files::replace_once;
 use crate::releases::Chosen;
 use crate::step;
 
-/// Builds Xen with its own assertions and checks of locks, and with what `xenpaging` and `xen-memshare` take, which Xen's
-/// developers do not support. Returns that Xen.
+/// Builds Xen with its own assertions and checks of locks, and with what `xenpaging` and `xen-memshare` need, which
+/// Xen's developers do not support. Returns the image.
 ///
 /// # Errors
 /// If it does not compile.
@@ -31,8 +31,8 @@ pub fn build(chosen: &Chosen, object: &Path) -> Result<PathBuf> {
     Ok(variant.home(&chosen.release).join("xen"))
 }
 
-/// Xen shares frames on Intel's processors only, whose virtualisation QEMU does not emulate; AMD's do as well. No other
-/// build compiles that file.
+/// Lets Xen share frames on AMD's processors. It does so only on Intel's, whose virtualisation QEMU does not emulate,
+/// but AMD's can do it as well. No other build compiles that file.
 fn allow_sharing_without_vmx(tree: &Path) -> Result<()> {
     const CHECK: &str = "!is_hvm_domain(d) || !cpu_has_vmx";
     let file = tree.join("xen/arch/x86/mm/mem_sharing.c");
@@ -46,9 +46,9 @@ fn allow_sharing_without_vmx(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds a pager for guests of that Xen. Debian's own does not say which version of the interface its answers have: Xen
-/// drops them, and the guest waits forever. The headers and libraries are those of `dom0`, the packages that dom0 was made
-/// from, as it runs there.
+/// Builds a pager for guests of that Xen. Debian's own leaves out the version of the interface in its answers, so Xen
+/// drops them and the guest waits forever. As it runs in dom0, its headers and libraries are those of `dom0`, the
+/// packages that dom0 was made from.
 ///
 /// # Errors
 /// If it does not compile.
@@ -71,7 +71,7 @@ pub fn build_pager(chosen: &Chosen, dom0: &Path) -> Result<PathBuf> {
         .args(["-iquote".as_ref(), source.as_os_str()]);
     for folder in ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"] {
         let folder = dom0.join(folder);
-        // Dom0's C library, too, comes before this machine's.
+        // Dom0's C library must also come before this machine's.
         gcc.arg("-L").arg(&folder);
         gcc.arg(format!("-Wl,-rpath-link={}", folder.display()));
     }

@@ -16,16 +16,16 @@ use crate::step;
 
 /// A configuration.
 pub struct Variant {
-    /// Names its folder, its logs and its stamps.
+    /// The name for its folder, logs and stamps.
     pub folder: &'static str,
     /// What is added to Xen's default for x86-64.
     pub config: String,
-    /// Machines run meanwhile: it takes only what they leave of the processors.
+    /// Whether machines are running meanwhile, so that the build takes only the processor time that they leave.
     pub aside: bool,
 }
 
 impl Variant {
-    /// Where it is built.
+    /// The folder that it is built in.
     pub fn home(&self, release: &Release) -> PathBuf {
         release.build(self.folder)
     }
@@ -45,7 +45,7 @@ impl Variant {
             .files(object)?
             .stamp(&release.named(self.folder));
         if stamp.is_fresh() && home.join("xen").exists() {
-            // Each machine that runs one built aside asks for it.
+            // Otherwise each machine that runs it would report it.
             if !self.aside {
                 step::reuse(&what);
             }
@@ -118,7 +118,7 @@ impl Variant {
                 "-j{}",
                 std::thread::available_parallelism().map_or(1, usize::from)
             ))
-            // Shown by `xl info`, and by Xen as it boots.
+            // Shown by `xl info`, and by Xen when it boots.
             .arg("XEN_VENDORVERSION=-tmem")
             .arg(target)
             .env_remove("MAKEFLAGS");
@@ -128,8 +128,8 @@ impl Variant {
     }
 }
 
-/// Checks that with `CONFIG_TMEM` off the patched Xen builds and holds nothing of tmem. Returns that Xen, which is for PV
-/// guests only: that takes half the time, and none of the patches is about HVM.
+/// Checks that with `CONFIG_TMEM` off the patched Xen builds and contains nothing of tmem. Returns that Xen, which is
+/// for PV guests only: that takes half the time, and the patches do not touch HVM.
 ///
 /// # Errors
 /// Says what is wrong.
@@ -155,7 +155,7 @@ pub fn check_without_tmem(chosen: &Chosen) -> Result<PathBuf> {
     Ok(image)
 }
 
-/// Builds a patched tree with `CONFIG_TMEM` on, around the library in `object`, and off.
+/// Builds a patched tree twice: with `CONFIG_TMEM` on, around the library in `object`, and off.
 ///
 /// # Errors
 /// For each of the two, if it does not build.
@@ -178,7 +178,7 @@ pub fn try_both(chosen: &Chosen, tree: &Path, object: &Path) -> Result<[Result<(
     ])
 }
 
-/// Xen has a bootmem and an initmem of its own.
+/// Checks a list of symbols for those of tmem. Xen's own bootmem and initmem only sound alike.
 fn ensure_without_tmem(symbols: &str) -> Result<()> {
     let ours: Vec<_> = symbols
         .lines()

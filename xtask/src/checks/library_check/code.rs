@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A linked object as functions of instructions that know where they lead.
+//! A linked object, as functions whose instructions know where they lead.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,11 +26,11 @@ pub struct Library {
 }
 
 pub struct Function {
-    /// As the source has it.
+    /// The name in the source.
     pub name: String,
-    /// C may call it.
+    /// Whether C may call it.
     pub exported: bool,
-    /// Some pointer points to it.
+    /// Whether some pointer points to it.
     pub address_taken: bool,
     pub bytes: Vec<u8>,
     pub steps: Vec<Step>,
@@ -41,14 +41,14 @@ pub struct Step {
     /// Bytes from the function's start.
     pub offset: u64,
     pub instruction: Instruction,
-    /// What it calls, jumps to or points to, if the linker or the instruction says.
+    /// What it calls, jumps to or points to, if the linker or the instruction tells.
     pub target: Option<Target>,
 }
 
 pub enum Target {
-    /// This function's beginning.
+    /// The beginning of that function.
     Function(usize),
-    /// This offset in the same function.
+    /// That offset in the same function.
     Inside(u64),
     /// A symbol of Xen's.
     Xen(String),
@@ -57,7 +57,7 @@ pub enum Target {
 }
 
 impl Step {
-    /// Whether it may go to its target, rather than point to it.
+    /// Whether it may branch to its target, rather than point to it.
     pub fn is_branch(&self) -> bool {
         matches!(
             self.instruction.flow_control(),
@@ -65,7 +65,7 @@ impl Step {
         )
     }
 
-    /// Whether it gives control back to the caller.
+    /// Whether it returns control to the caller.
     pub fn is_return(&self) -> bool {
         let to_thunk = matches!(&self.target, Some(Target::Xen(symbol)) if symbol == RETURN_THUNK);
         self.instruction.flow_control() == FlowControl::Return || to_thunk
@@ -157,7 +157,7 @@ impl Library {
         Ok(())
     }
 
-    /// Which functions can give control back to their caller.
+    /// Which functions can return control to their caller.
     pub fn returning(&self) -> Vec<bool> {
         let mut returning = vec![false; self.functions.len()];
         loop {
@@ -190,7 +190,7 @@ impl Library {
     }
 }
 
-/// Where functions begin, and their names.
+/// The start of each function, and its name.
 fn function_names(file: &object::File<'_>) -> Result<BTreeMap<Place, String>> {
     let mut names: BTreeMap<Place, String> = BTreeMap::new();
     for symbol in file
@@ -199,7 +199,7 @@ fn function_names(file: &object::File<'_>) -> Result<BTreeMap<Place, String>> {
     {
         if let Some(SectionIndex(section)) = symbol.section_index() {
             let name = names.entry((section, symbol.address())).or_default();
-            // Of several names for one place, the exported one tells most.
+            // Of several names for one place, the exported one says most.
             if name.is_empty() || symbol.is_global() {
                 symbol.name()?.clone_into(name);
             }
@@ -209,7 +209,7 @@ fn function_names(file: &object::File<'_>) -> Result<BTreeMap<Place, String>> {
 }
 
 impl Function {
-    /// The function at `start`, its steps yet to be read.
+    /// The function at `start`, whose steps are yet to be read.
     fn new(
         file: &object::File<'_>,
         index: &BTreeMap<Place, usize>,
@@ -254,7 +254,7 @@ fn steps(
     bytes: &[u8],
 ) -> Vec<Step> {
     let end = start + bytes.len() as u64;
-    // A function's jump to its own beginning is a loop.
+    // A jump of a function to its own beginning is a loop.
     let target = |to: Place, calls: bool| match index.get(&to) {
         Some(&function) if calls || to != (section, start) => Target::Function(function),
         _ if to.0 == section && (start..end).contains(&to.1) => Target::Inside(to.1 - start),
@@ -286,7 +286,8 @@ fn steps(
     steps
 }
 
-/// Where a relocation points to: for relative ones, `rest` bytes of the instruction lie behind its start. `None`: outside.
+/// Where a relocation points to; for relative ones, `rest` is how many bytes of the instruction follow the relocation's
+/// start. `None`: outside the object.
 fn place(file: &object::File<'_>, relocation: &Relocation, rest: u64) -> Option<Place> {
     let RelocationTarget::Symbol(symbol) = relocation.target() else {
         return None;

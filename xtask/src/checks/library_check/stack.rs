@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How deep a function's stack gets, its callees' included.
+//! How deep a function's stack gets, including its callees'.
 //!
-//! Every path through a function is walked with the stack pointer's distance from where it began. A call through a pointer
-//! counts as a call of the deepest function whose address is taken. Code that does not return (a panic) and what C does on
-//! its own side do not count.
+//! Every path through a function is followed with the stack pointer's distance from where it started. A call through a
+//! pointer counts as a call to the deepest function whose address is taken. Code that does not return (a panic), and
+//! what C does on its side, do not count.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,8 +12,8 @@ use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 use super::code::{Library, Step, Target};
 use super::thunks::INDIRECT_THUNK;
 
-/// Bytes of stack that a call of this function takes, its return address not counted, and the calls that lead to the deepest
-/// point; or why that can't be said.
+/// How many bytes of stack a call of this function takes, not counting its return address, and the calls that lead to
+/// the deepest point; or why that can't be told.
 pub fn deepest(library: &Library, function: usize) -> Result<(u64, String), String> {
     let mut walk = Walk {
         library,
@@ -39,7 +39,7 @@ struct Walk<'l> {
 /// The stack at one instruction.
 #[derive(Clone, Copy)]
 struct Frame {
-    /// Bytes below where the function began.
+    /// Bytes below where the function started.
     depth: u64,
     /// The same for the frame pointer, if it holds one.
     base: Option<u64>,
@@ -137,7 +137,7 @@ impl Walk<'_> {
         Ok(deepest)
     }
 
-    /// The functions, of those that return, that this instruction may enter.
+    /// The functions that this instruction may enter and that can return.
     fn callees(&self, step: &Step) -> Vec<usize> {
         let any_pointer = || {
             let functions = self.library.functions.iter().enumerate();
@@ -164,7 +164,7 @@ impl Walk<'_> {
 }
 
 impl Frame {
-    /// The stack behind an instruction; `None` if that can't be told.
+    /// The stack after an instruction; `None` if that can't be told.
     fn after(mut self, instruction: &Instruction) -> Option<Self> {
         let to = instruction.op0_register();
         let immediate = |operand| match instruction.op_kind(operand) {
@@ -173,7 +173,7 @@ impl Frame {
             }
             _ => None,
         };
-        // What the stack pointer, or the frame pointer, is moved to.
+        // The address that the stack pointer or frame pointer is moved to.
         let address = match (instruction.memory_base(), instruction.memory_index()) {
             (Register::RSP, Register::None) => Some(self.depth),
             (Register::RBP, Register::None) => self.base,
@@ -183,7 +183,7 @@ impl Frame {
         match (instruction.mnemonic(), to) {
             (Mnemonic::Sub, Register::RSP) => self.depth = moved(self.depth, -immediate(1)?)?,
             (Mnemonic::Add, Register::RSP) => self.depth = moved(self.depth, immediate(1)?)?,
-            // Aligning may take all but a word of the alignment.
+            // Aligning may take as much as the alignment, less one word.
             (Mnemonic::And, Register::RSP) => {
                 self.depth += immediate(1)?.unsigned_abs().saturating_sub(8);
             }
@@ -215,7 +215,7 @@ impl Frame {
     }
 }
 
-/// Whether an instruction changes the register that is its first operand, as all but a few do.
+/// Whether an instruction changes the register in its first operand, as all but a few do.
 fn writes_first(instruction: &Instruction) -> bool {
     !matches!(
         instruction.mnemonic(),

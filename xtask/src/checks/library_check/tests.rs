@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Each rule, broken by a library of a few instructions.
+//! Each rule is broken by a library of a few instructions.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use super::{Report, check, check_with};
 
-/// Checks a library of this assembly; in case of trouble, what it says.
+/// Checks a library made from this assembly code; returns the message if it breaks a rule.
 fn checked(assembly: &str) -> Result<Report, String> {
     let folder = tempfile::tempdir().unwrap();
     let object = folder.path().join("library.o");
@@ -40,14 +40,14 @@ fn checked(assembly: &str) -> Result<Report, String> {
     check_with(&archive, 0).map_err(|error| format!("{error:#}"))
 }
 
-/// A function in a section of its own, as compilers write it.
+/// A function in a section of its own, as compilers write them.
 fn function(name: &str, body: &str) -> String {
     format!(
         "\n.section .text.{name},\"ax\"\n.globl {name}\n.type {name},@function\n{name}:\n{body}\n"
     )
 }
 
-/// An export of this body, and what it calls.
+/// An export with this body, and what it calls.
 fn export(body: &str) -> String {
     function(
         "tmem_rs_op",
@@ -74,7 +74,7 @@ fn a_good_library_passes_and_is_measured() {
     ))
     .unwrap();
     assert_eq!(report.functions, 2);
-    // Own frame 24, return address 8, frame 256, return address 8.
+    // Its own frame of 24, a return address of 8, a frame of 256, a return address of 8.
     assert_eq!(report.stack_bytes, 296);
     assert_eq!(report.deepest_path, "tmem_rs_op -> deep");
     assert_eq!(report.panic_paths, 0);
