@@ -2,7 +2,7 @@
 //! Events, counted per pool and shard, and summed when somebody asks.
 //!
 //! ```text
-//! shard: pool × 16, each │ count × 13 │ ─► sum over the shards ─► pool ─► sum over pools ─► engine
+//! shard: pool × 16, each │ each count │ ─► sum over the shards ─► pool ─► sum over pools ─► engine
 //! ```
 
 use crate::names::{POOLS_PER_CLIENT, PoolId};

@@ -14,7 +14,7 @@ use heapless::Vec;
 
 use crate::clients::saving::Saving;
 use crate::clients::slot::{SHARED, STORES, Slot, State};
-use crate::eviction::{Ages, Policy};
+use crate::eviction::{Ages, NO_WEIGHT, Policy};
 use crate::host::Host;
 use crate::memory::counted::{Counted, Holders};
 use crate::memory::owned::Owned;
@@ -24,9 +24,6 @@ use crate::shard::store::Store;
 use crate::shard::walk::Cursor;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Lock, rank};
-
-/// The weight of a client that the administrator gave none.
-const DEFAULT_WEIGHT: u32 = 0;
 
 /// What only one CPU at a time may use.
 pub(crate) struct Control {
@@ -76,7 +73,7 @@ impl<H: Host, P: Policy> Body<H, P> {
             frozen: AtomicBool::new(false),
             saving: AtomicBool::new(false),
             compress: AtomicBool::new(compress),
-            weight: AtomicU32::new(DEFAULT_WEIGHT),
+            weight: AtomicU32::new(NO_WEIGHT),
             cap: AtomicU64::new(u64::MAX),
             slots: [const { AtomicU64::new(0) }; POOLS_PER_CLIENT],
             stores: [const { AtomicPtr::new(core::ptr::null_mut()) }; STORES],

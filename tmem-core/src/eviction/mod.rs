@@ -38,7 +38,7 @@ pub(crate) use effort::Effort;
 pub use list::{Linked, Links, List};
 pub(crate) use offer::{Offer, Published, Seen, most_urgent};
 pub use policy::{Access, Gone, Pages, Policy, Use};
-pub(crate) use shares::{Claim, furthest_above};
+pub(crate) use shares::{Claim, NO_WEIGHT, furthest_above};
 #[cfg(any(test, feature = "sim"))]
 pub use sieve::Sieve;
 

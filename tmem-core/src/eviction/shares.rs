@@ -10,20 +10,23 @@
 //! As long as no client has a weight, there are no shares: the most urgent page goes, whoever has it. As soon as one
 //! has a weight, those without one count as if theirs were [`DEFAULT_WEIGHT`].
 
-/// The weight of a client that was given none, where another one has a weight. Xen's schedulers have the same default.
+/// Stands for no weight. Clients begin with it.
+pub(crate) const NO_WEIGHT: u32 = 0;
+
+/// What [`NO_WEIGHT`] counts as where another client has a weight. Xen's schedulers have the same default.
 const DEFAULT_WEIGHT: u32 = 256;
 
 /// How much ephemeral memory a client has, and how much it may claim.
 #[derive(Clone, Copy)]
 pub(crate) struct Claim {
-    /// Relative to others' weights; 0: none was given.
+    /// Relative to others' weights, or [`NO_WEIGHT`].
     pub(crate) weight: u32,
     pub(crate) frames: u64,
 }
 
 impl Claim {
     fn weight(self) -> u64 {
-        u64::from(if self.weight == 0 {
+        u64::from(if self.weight == NO_WEIGHT {
             DEFAULT_WEIGHT
         } else {
             self.weight
@@ -35,7 +38,7 @@ impl Claim {
 pub(crate) fn furthest_above<C, I: Iterator<Item = (C, Claim)>>(
     clients: impl Fn() -> I,
 ) -> Option<C> {
-    if clients().all(|(_, claim)| claim.weight == 0) {
+    if clients().all(|(_, claim)| claim.weight == NO_WEIGHT) {
         return None;
     }
     let weights: u64 = clients().map(|(_, claim)| claim.weight()).sum();
