@@ -30,21 +30,32 @@ pub struct Pool<'a, P: Policy = Ages> {
     id: PoolId,
 }
 
-/// An engine with room for so many pages, an eighth more, and their metadata.
+/// An engine as in Xen, with room for that many pages, an eighth more, and their metadata.
 pub fn engine(pages: usize, compress: bool) -> Engine<BenchHost> {
+    engine_with(pages, compress)
+}
+
+/// The same with any policy of eviction.
+pub fn engine_with<P: Policy>(pages: usize, compress: bool) -> Engine<BenchHost, P> {
     let config = Config {
         compress,
         dedup: false,
     };
-    Engine::new(BenchHost::new(pages / 32 + 1024, pages + pages / 8), config)
+    let host = BenchHost::new(pages / 32 + 1024, pages + pages / 8);
+    Engine::with_policy(host, config)
 }
 
 impl<'a, P: Policy> Pool<'a, P> {
-    /// The pool of a new client.
+    /// The pool of a new client, which may share it.
     pub fn new(engine: &'a Engine<BenchHost, P>, client: u16, vcpus: u32, kind: PoolKind) -> Self {
         let client = engine
             .client(ClientId(client), Account::new(), vcpus)
             .expect("a client");
+        if let PoolKind::SharedEphemeral(uuid) = kind {
+            engine
+                .authorise(&client, uuid, true)
+                .expect("room for a name");
+        }
         let id = engine.new_pool(&client, kind).expect("a pool");
         Self { engine, client, id }
     }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 
 use tmem_core::compress::Scratch;
+use tmem_core::eviction::Policy;
 use tmem_core::{
     BadFrame, Client, ClientId, Config, Engine, FrameBytes, FrameNumber, Host, Oid, OpenPage,
     PoolId, PoolKind, Progress,
@@ -101,9 +102,9 @@ const CALLS: [&str; 6] = [
     "relinquish 1",
 ];
 
-struct Mixture<'a> {
-    engine: &'a Engine<Counting>,
-    client: Client<Counting>,
+struct Mixture<'a, P: Policy> {
+    engine: &'a Engine<Counting, P>,
+    client: Client<Counting, P>,
     pools: [PoolId; 2],
     worst: [u64; CALLS.len()],
     /// Pages that are there most of the time.
@@ -111,7 +112,7 @@ struct Mixture<'a> {
     chance: Chance,
 }
 
-impl Mixture<'_> {
+impl<P: Policy> Mixture<'_, P> {
     /// Runs one call and counts its steps.
     fn count<R>(&mut self, call: usize, work: impl FnOnce(&Self) -> R) -> R {
         STEPS.set(0);
@@ -181,14 +182,14 @@ impl Mixture<'_> {
 }
 
 /// The worst of each call among `calls` of them, with about so many pages there; and how many there were at most.
-fn worst(resident: usize, calls: usize, guest: &Memory) -> ([u64; CALLS.len()], u64) {
+fn worst<P: Policy>(resident: usize, calls: usize, guest: &Memory) -> ([u64; CALLS.len()], u64) {
     // Memory for two thirds of the names, most of whose pages take less than a frame: some must be evicted.
     let host = BenchHost::new(resident / 16 + 1024, resident / 4);
     let config = Config {
         compress: true,
         dedup: false,
     };
-    let engine = Engine::new(Counting(host), config);
+    let engine = Engine::<_, P>::with_policy(Counting(host), config);
     let client = engine
         .client(ClientId(1), Account::new(), 1)
         .expect("a client");
@@ -219,26 +220,13 @@ fn worst(resident: usize, calls: usize, guest: &Memory) -> ([u64; CALLS.len()], 
     (mixture.worst, most)
 }
 
-/// Measures and reports.
-pub fn run(report: &mut Report, quick: bool) {
-    let calls = if quick { 1_000_000 } else { 10_000_000 };
-    let guest = Memory::new(4096);
-    for number in 0..guest.len() {
-        let kind = match number % 16 {
-            0..7 => Kind::Sized(24),
-            7..12 => Kind::Filled,
-            12..14 => Kind::Random,
-            14 => Kind::Sized(1500),
-            _ => Kind::Text,
-        };
-        // SAFETY: nobody else uses this memory yet.
-        kind.write(number as u64, unsafe { guest.at(number).as_mut() });
-    }
+/// The worst calls at several sizes of the store.
+fn bounds<P: Policy>(report: &mut Report, name: &str, calls: usize, guest: &Memory) {
     report.section(format!(
-        "Boundedness: steps (frames taken, given back and mapped, pages copied) of the worst of {calls} mixed calls"
+        "Boundedness: steps (frames taken, given back and mapped, pages copied) of the worst of {calls} mixed calls ({name})"
     ));
     let sizes = [10_000, 100_000, 1_000_000];
-    let measured = sizes.map(|resident| worst(resident, calls, &guest));
+    let measured = sizes.map(|resident| worst::<P>(resident, calls, guest));
     let worst = measured.map(|(worst, _)| worst);
     for (call, name) in CALLS.iter().enumerate() {
         let [first, second, third] = worst.map(|worst| worst[call]);
@@ -260,4 +248,27 @@ pub fn run(report: &mut Report, quick: bool) {
             measured.map(|(_, most)| most)
         ),
     ));
+}
+
+/// Measures and reports, with each policy of eviction.
+pub fn run(report: &mut Report, quick: bool) {
+    let calls = if quick { 1_000_000 } else { 10_000_000 };
+    let guest = Memory::new(4096);
+    for number in 0..guest.len() {
+        let kind = match number % 16 {
+            0..7 => Kind::Sized(24),
+            7..12 => Kind::Filled,
+            12..14 => Kind::Random,
+            14 => Kind::Sized(1500),
+            _ => Kind::Text,
+        };
+        // SAFETY: nobody else uses this memory yet.
+        kind.write(number as u64, unsafe { guest.at(number).as_mut() });
+    }
+    macro_rules! measure {
+        ($($name:ident: $policy:ty,)*) => {$(
+            bounds::<$policy>(report, stringify!($name), calls, &guest);
+        )*};
+    }
+    tmem_core::for_each_policy!(measure);
 }

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who holds how much when memory is short, and whether memory comes back when asked for.
 
+use tmem_core::eviction::Policy;
 use tmem_core::{Engine, PoolKind};
 
-use crate::bed::{Bed, Pool, Shape, engine};
+use crate::bed::{Bed, Pool, Shape, engine_with};
 use crate::contents::Kind;
 use crate::machine::{BenchHost, Memory};
 use crate::report::{Budget, Finding, Report};
 
 /// Clients with those weights put more than there is room for.
-fn crowd<'a>(
-    engine: &'a Engine<BenchHost>,
+fn crowd<'a, P: Policy>(
+    engine: &'a Engine<BenchHost, P>,
     guest: &'a Memory,
     weights: &[u32],
     pages: usize,
-) -> Vec<Pool<'a>> {
+) -> Vec<Pool<'a, P>> {
     let pools: Vec<_> = (1..)
         .zip(weights)
         .map(|(id, weight)| {
@@ -35,14 +36,11 @@ fn crowd<'a>(
     pools
 }
 
-/// Measures and reports.
-pub fn run(report: &mut Report, quick: bool) {
-    let pages = if quick { 8_000 } else { 40_000 };
-    let guest = Memory::new(4096);
-    Kind::Mixed.fill(&guest);
-    report.section(
-        "Shares of ephemeral memory under pressure: the worst client's distance from its weight",
-    );
+/// How far clients are from the shares that their weights give them.
+fn shares<P: Policy>(report: &mut Report, name: &str, pages: usize, guest: &Memory) {
+    report.section(format!(
+        "Shares of ephemeral memory under pressure: the worst client's distance from its weight ({name})"
+    ));
     for weights in [
         &[1, 1][..],
         &[1, 3],
@@ -51,8 +49,8 @@ pub fn run(report: &mut Report, quick: bool) {
         &[100, 100, 100, 50],
     ] {
         for compress in [false, true] {
-            let engine = engine(pages, compress);
-            let pools = crowd(&engine, &guest, weights, pages);
+            let engine = engine_with::<P>(pages, compress);
+            let pools = crowd(&engine, guest, weights, pages);
             let frames = pools
                 .iter()
                 .map(|pool| engine.frames(pool.client()).0 as f64);
@@ -77,10 +75,16 @@ pub fn run(report: &mut Report, quick: bool) {
             });
         }
     }
-    report.section("relinquish(n): the least share of n that came back while there was n to give");
+}
+
+/// How much memory comes back for the asking.
+fn relinquished<P: Policy>(report: &mut Report, name: &str, pages: usize, guest: &Memory) {
+    report.section(format!(
+        "relinquish(n): the least share of n that came back while there was n to give ({name})"
+    ));
     for compress in [false, true] {
-        let engine = engine(pages, compress);
-        let _pools = crowd(&engine, &guest, &[1, 2], pages);
+        let engine = engine_with::<P>(pages, compress);
+        let _pools = crowd(&engine, guest, &[1, 2], pages);
         let (mut least, mut calls, mut wanted) = (f64::INFINITY, 0, 1);
         loop {
             let before = engine.host().held() as u64;
@@ -108,4 +112,18 @@ pub fn run(report: &mut Report, quick: bool) {
             ),
         ));
     }
+}
+
+/// Measures and reports, with each policy of eviction.
+pub fn run(report: &mut Report, quick: bool) {
+    let pages = if quick { 8_000 } else { 40_000 };
+    let guest = Memory::new(4096);
+    Kind::Mixed.fill(&guest);
+    macro_rules! measure {
+        ($($name:ident: $policy:ty,)*) => {$(
+            shares::<$policy>(report, stringify!($name), pages, &guest);
+            relinquished::<$policy>(report, stringify!($name), pages, &guest);
+        )*};
+    }
+    tmem_core::for_each_policy!(measure);
 }

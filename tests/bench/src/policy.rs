@@ -2,7 +2,9 @@
 //! Policies of eviction side by side: how many of a guest's gets each lets hit.
 //!
 //! A guest reads pages through a page cache of its own (least recently used), puts what that drops, and gets what it lacks.
-//! Loads are made, not recorded: they tell one policy from another, not how a real guest would fare.
+//! A get takes a page out of a private pool, so there every page is as new as its put, and policies that order pages by
+//! use do alike. In a shared pool pages stay, and use shows. The loads are synthetic: they tell policies apart, and do not
+//! say how a real guest would fare.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -81,7 +83,7 @@ fn handle(key: usize) -> (Oid, u32) {
 }
 
 /// Hits in a hundred gets, once the store is full.
-fn hits<P: Policy>(load: Load, reads: usize) -> (f64, u64) {
+fn hits<P: Policy>(load: Load, kind: PoolKind, reads: usize) -> (f64, u64) {
     let config = Config {
         compress: false,
         dedup: false,
@@ -92,7 +94,7 @@ fn hits<P: Policy>(load: Load, reads: usize) -> (f64, u64) {
     // SAFETY: the memory's only frame, which nobody else has.
     unsafe { memory.at(0).cast::<u64>().write(7) };
     let mut guest = Guest {
-        pool: Pool::new(&engine, 1, 1, PoolKind::Ephemeral),
+        pool: Pool::new(&engine, 1, 1, kind),
         page: memory.at(0),
         read: HashMap::new(),
         order: BTreeMap::new(),
@@ -112,11 +114,18 @@ fn hits<P: Policy>(load: Load, reads: usize) -> (f64, u64) {
 /// Measures and reports.
 pub fn run(report: &mut Report, quick: bool) {
     let reads = if quick { 60_000 } else { 300_000 };
-    for (what, load) in LOADS {
-        report.section(format!("Gets that hit: {what}"));
+    let kinds = [
+        ("private", PoolKind::Ephemeral),
+        ("shared", PoolKind::SharedEphemeral([1, 2])),
+    ];
+    for ((what, load), (whose, kind)) in LOADS
+        .into_iter()
+        .flat_map(|load| kinds.map(|kind| (load, kind)))
+    {
+        report.section(format!("Gets that hit in a {whose} pool: {what}"));
         macro_rules! measure {
             ($($name:ident: $policy:ty,)*) => {$(
-                let (share, gets) = hits::<$policy>(load, reads);
+                let (share, gets) = hits::<$policy>(load, kind, reads);
                 report.add(Finding {
                     what: stringify!($name).to_owned(),
                     value: share,
