@@ -2,9 +2,43 @@
 //! Operations on files and folders that several steps need.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use walkdir::{DirEntry, WalkDir};
+
+use crate::places::root;
+
+/// All files and links in a folder and below, in the order of their paths; for a file, that file.
+///
+/// # Errors
+/// If a folder can't be listed.
+pub fn below(folder: &Path) -> Result<Vec<PathBuf>> {
+    listed(WalkDir::new(folder), |_| true)
+}
+
+/// The project's own files: all but git's, and those that are built.
+///
+/// # Errors
+/// If a folder can't be listed.
+pub fn sources() -> Result<Vec<PathBuf>> {
+    let others = [".git", "build", "target"].map(|name| root().join(name));
+    listed(WalkDir::new(root()), |entry| {
+        !others.iter().any(|other| other == entry.path())
+    })
+}
+
+fn listed(walk: WalkDir, wanted: impl Fn(&DirEntry) -> bool) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in walk.into_iter().filter_entry(wanted) {
+        let entry = entry.context("can't list a folder")?;
+        if !entry.file_type().is_dir() {
+            files.push(entry.into_path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
 
 /// Makes an empty folder.
 ///

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::files;
 use crate::places;
 
 /// A digest of everything that goes into a step.
@@ -22,7 +23,7 @@ impl Inputs {
 
     /// Adds a file's bytes, or those of all files in a folder and below.
     pub fn files(mut self, path: &Path) -> Result<Self> {
-        for file in files_below(path)? {
+        for file in files::below(path)? {
             file.strip_prefix(path).unwrap_or(&file).hash(&mut self.0);
             fs::read(&file)
                 .with_context(|| format!("can't read {}", file.display()))?
@@ -65,20 +66,4 @@ impl Stamp {
         fs::write(&self.file, &self.digest)
             .with_context(|| format!("can't write {}", self.file.display()))
     }
-}
-
-/// All files in a folder and below, in a stable order; for a file, that file.
-fn files_below(path: &Path) -> Result<Vec<PathBuf>> {
-    if path.is_file() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut entries = fs::read_dir(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| format!("can't list {}", path.display()))?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    let mut files = Vec::new();
-    for entry in entries {
-        files.extend(files_below(&entry.path())?);
-    }
-    Ok(files)
 }

@@ -2,8 +2,8 @@
 //! Whether files import only downwards.
 //!
 //! ```text
-//! a file of tmem-core ──► its own folder, or a layer below       any file ──► no file that imports it, however
-//! indirectly
+//! a file of tmem-core ──► its own folder, or a layer below       any file ──► no file that imports it,
+//!                                                                even indirectly
 //! ```
 //!
 //! An import is a `use` item, or a path in the code that begins with `crate`, `self`, `super` or a child module. It
@@ -17,8 +17,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemMod, ItemUse, UseTree};
-use walkdir::WalkDir;
 
+use crate::files;
 use crate::places;
 
 /// The layers of `tmem-core`, lowest first: files or folders in its `src`. `lib.rs` is above them all.
@@ -88,14 +88,12 @@ pub fn check() -> Result<String> {
 /// The modules of the files below a `src` folder, with their text.
 fn read(folder: &Path) -> Result<BTreeMap<Module, String>> {
     let mut sources = BTreeMap::new();
-    for entry in WalkDir::new(folder) {
-        let entry = entry.with_context(|| format!("can't list {}", folder.display()))?;
-        let path = entry.path();
+    for path in files::below(folder)? {
         if path.extension().is_none_or(|extension| extension != "rs") {
             continue;
         }
         let text =
-            fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+            fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
         sources.insert(module_of(path.strip_prefix(folder)?), text);
     }
     Ok(sources)

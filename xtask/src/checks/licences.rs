@@ -2,11 +2,12 @@
 //! Whether every file states its licence, and whether the licences allow what is linked into the hypervisor.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::files;
 use crate::places;
 use crate::step::output;
 
@@ -20,7 +21,7 @@ const HEAD: usize = 30;
 /// Names the files that have none, or the wrong one.
 pub fn check_files() -> Result<()> {
     let mut wrong = Vec::new();
-    for file in files(places::root())? {
+    for file in files::sources()? {
         let path = file.strip_prefix(places::root()).unwrap_or(&file);
         let text = fs::read(&file).with_context(|| format!("can't read {}", path.display()))?;
         let text = String::from_utf8_lossy(&text);
@@ -100,24 +101,6 @@ fn needs_line(path: &Path) -> bool {
         || path
             .extension()
             .is_some_and(|extension| extension == "json"))
-}
-
-/// All files below `folder`, except git's own and those that git ignores.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let made = [".git", "build", "target"].map(|name| path.ends_with(name));
-        if made.contains(&true) {
-            continue;
-        }
-        if path.is_dir() {
-            found.extend(files(&path)?);
-        } else {
-            found.push(path);
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

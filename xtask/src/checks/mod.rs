@@ -9,6 +9,7 @@ pub mod library_check;
 mod licences;
 pub mod long;
 pub mod patches;
+mod paths;
 pub mod races;
 pub mod soak;
 
@@ -36,6 +37,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
     if let Some(report) = tally.check(layers::check()) {
         step::note(&format!("layers: {report}"));
     }
+    tally.check(paths::check());
     tally.check(licences::check_files());
     tally.check(licences::check_linked());
     let mut releases = choice.every()?;

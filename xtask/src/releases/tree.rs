@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::files;
 use crate::step::output;
 
 /// The file with a tree's version.
@@ -113,7 +114,7 @@ pub fn unpack(source: &Path, tree: &Path) -> Result<()> {
 /// If a file can't be read.
 pub fn hash(tree: &Path) -> Result<String> {
     let mut hash = Sha256::new();
-    for file in files(tree)? {
+    for file in files::below(tree)? {
         let path = file.strip_prefix(tree).unwrap_or(&file);
         let contents = if file.is_symlink() {
             fs::read_link(&file)?.into_os_string().into_encoded_bytes()
@@ -126,26 +127,6 @@ pub fn hash(tree: &Path) -> Result<String> {
         }
     }
     Ok(format!("{:x}", hash.finalize()))
-}
-
-/// All files and links below a folder, in the order of their paths.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in
-            fs::read_dir(&folder).with_context(|| format!("can't list {}", folder.display()))?
-        {
-            let path = entry?.path();
-            if path.is_dir() && !path.is_symlink() {
-                folders.push(path);
-            } else {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// Checks that an unpacked tree has that version.
