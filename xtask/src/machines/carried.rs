@@ -9,7 +9,7 @@ use super::qemu::Hardware;
 use crate::build::Hypervisor;
 
 /// Functions that both scripts use.
-const SAVES: &str = include_str!("saves.sh");
+const SAVES: &str = concat!(include_str!("figures.sh"), include_str!("saves.sh"));
 
 /// A host whose guests are saved and restored, or migrated.
 pub fn carried() -> Host<'static> {

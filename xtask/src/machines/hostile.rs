@@ -9,7 +9,7 @@ use super::qemu::Hardware;
 use crate::build::Hypervisor;
 
 /// What the administrator does meanwhile.
-const SCENARIOS: &str = include_str!("hostile.sh");
+const SCENARIOS: &str = concat!(include_str!("figures.sh"), include_str!("hostile.sh"));
 
 /// The host. Xen's log level is the default, to see whether guests can fill the log.
 pub fn host() -> Host<'static> {

@@ -2,8 +2,6 @@
 # Hostile guests, an administrator who steers them meanwhile, and a guest beside
 # them.  Run by dom0's init; every line "ok   ..." or "FAIL ..." is a case.
 
-# Shared pools' name, as the test guest asks for them.
-shared=efcdab89-6745-2301-1032-547698badcfe
 storms="storm-pv64 storm-pv32 storm-pvh"
 attacks="attack-pv64 attack-pv32 attack-pvh attack-compat"
 

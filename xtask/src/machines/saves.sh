@@ -2,22 +2,8 @@
 # What scripts about guests that xl saves have in common.  The library that carries
 # tmem is in its place, the distribution's own in /lib/stock.
 
-# Shared pools' name, as the test guest asks for them.
-shared=efcdab89-6745-2301-1032-547698badcfe
-
 # What is saved takes memory of dom0's: more than its file system has by default.
 mount -o remount,size=100% /
-
-# A key of a domain's line in the list.
-figure() {
-    id=$(xl domid "$1") || return
-    tmemctl list --raw "$id" |
-        awk -F '[=,:]' -v key="$2" '/^C=/ { for (i = 2; i < NF; i += 2) if ($i == key) print $(i + 1) }'
-}
-
-figure_is() {
-    test "$(figure "$1" "$2")" = "$3"
-}
 
 # What a guest has said, here or where it came from.
 said() {

@@ -9,7 +9,7 @@ use super::qemu::Hardware;
 use crate::build::Hypervisor;
 
 /// What the administrator does.
-const SCENARIOS: &str = include_str!("steered.sh");
+const SCENARIOS: &str = concat!(include_str!("figures.sh"), include_str!("steered.sh"));
 
 /// What `cargo xtask run` shows of it.
 const SHOW: &str = include_str!("show.sh");

@@ -2,20 +2,6 @@
 # What an administrator does on a host with several guests.  Run by dom0's init;
 # every line "ok   ..." or "FAIL ..." is a case.
 
-# Shared pools' name, as the test guest asks for them.
-shared=efcdab89-6745-2301-1032-547698badcfe
-
-# A key of a domain's line in the list.
-figure() {
-    id=$(xl domid "$1") || return
-    tmemctl list --raw "$id" |
-        awk -F '[=,:]' -v key="$2" '/^C=/ { for (i = 2; i < NF; i += 2) if ($i == key) print $(i + 1) }'
-}
-
-figure_is() {
-    test "$(figure "$1" "$2")" = "$3"
-}
-
 # Frames of all domains, also of those that are going.
 frames_of_all() {
     tmemctl list --raw | sed -n 's/^G=.*Fc:\([0-9]*\).*/\1/p'
