@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the administrator asks for, and what the sysctl returns.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::c_void;
 
 use hypercall_abi::sysctl::{
     ClientFlags, ClientInfo, PageHandle, PoolInfo, PoolInfoFlags, SysctlOp,
@@ -12,11 +12,11 @@ use hypercall_abi::{
 };
 use tmem_core::{
     BadFrame, Client, ClientId, Engine, Error, FRAME_BYTES, Handle, Oid, Patience, PoolId,
-    PoolKind, Progress, Round, SaveError,
+    PoolKind, Progress, Round, SaveError, Uuid,
 };
 use zerocopy::byteorder::little_endian::U64;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::buffer::{Buffer, Written};
 use crate::hypercall::{Guest, MORE, errno, pool};
 use crate::list::{self, Text};
 use crate::xen::Xen;
@@ -35,68 +35,7 @@ const NO_CAP: u64 = u64::MAX;
 
 // The C header is generated from these declarations too.
 unsafe extern "C" {
-    fn tmem_host_copy_from_caller(
-        to: *mut c_void,
-        buffer: *const c_void,
-        offset: usize,
-        bytes: usize,
-    ) -> c_int;
-    fn tmem_host_copy_to_caller(
-        buffer: *const c_void,
-        offset: usize,
-        from: *const c_void,
-        bytes: usize,
-    ) -> c_int;
     fn tmem_host_preempt() -> bool;
-}
-
-/// The caller's buffer: C's handle for it. Nothing is known about the memory it names, so each copy may fail.
-#[derive(Clone, Copy)]
-pub struct Buffer(*const c_void);
-
-impl Buffer {
-    /// # Safety
-    /// `handle` can be passed to C's copy functions for as long as the result is used.
-    pub unsafe fn new(handle: *const c_void) -> Self {
-        Self(handle)
-    }
-
-    /// Fills `to` from that offset of the buffer.
-    fn read_into(self, offset: usize, to: &mut [u8]) -> Result<(), Errno> {
-        // SAFETY: `to` is writable; C checks the caller's side.
-        let answer =
-            unsafe { tmem_host_copy_from_caller(to.as_mut_ptr().cast(), self.0, offset, to.len()) };
-        copied(answer)
-    }
-
-    /// Reads value number `number` of an array in the buffer.
-    fn read<T: FromBytes + IntoBytes>(self, number: usize) -> Result<T, Errno> {
-        let mut value = T::new_zeroed();
-        self.read_into(number.wrapping_mul(size_of::<T>()), value.as_mut_bytes())?;
-        Ok(value)
-    }
-
-    /// Copies bytes to that offset of the buffer.
-    pub fn write_bytes(self, offset: usize, from: &[u8]) -> Result<(), Errno> {
-        // SAFETY: `from` is readable; C checks the caller's side.
-        let answer =
-            unsafe { tmem_host_copy_to_caller(self.0, offset, from.as_ptr().cast(), from.len()) };
-        copied(answer)
-    }
-
-    /// Writes value number `number` of an array in the buffer.
-    fn write<T: IntoBytes + Immutable>(self, number: usize, value: &T) -> Result<(), Errno> {
-        self.write_bytes(number.wrapping_mul(size_of::<T>()), value.as_bytes())
-    }
-}
-
-/// C's answer to a copy: 0, or a negative error number.
-fn copied(answer: c_int) -> Result<(), Errno> {
-    if answer == 0 {
-        Ok(())
-    } else {
-        Err(Errno::Fault)
-    }
 }
 
 /// Does what the administrator's structure asks for; returns what the sysctl returns, or -ERESTART.
@@ -296,12 +235,7 @@ impl Call<'_> {
     }
 
     fn list(&self, clients: Clients, long: bool, room: u32) -> Result<i64, Errno> {
-        let mut text = Text::new(Page {
-            buffer: self.buffer,
-            room: room as usize,
-            length: 0,
-            result: Ok(()),
-        });
+        let mut text = Text::new(Written::new(self.buffer, room as usize));
         match clients {
             Clients::All => list::everything(&mut text, self.engine, long),
             Clients::One(domain) => {
@@ -359,25 +293,15 @@ impl Call<'_> {
     }
 
     fn pools(&self, client: &Client<Xen>, room: u32) -> Result<i64, Errno> {
-        let mut count = 0;
-        for (id, info) in self.engine.pools(client).take(room as usize) {
+        let pools = self.engine.pools(client).map(|(id, info)| {
             let (flags, uuid) = match info.kind {
                 PoolKind::Ephemeral => (PoolInfoFlags::empty(), [0; 2]),
                 PoolKind::Persistent => (PoolInfoFlags::PERSIST, [0; 2]),
                 PoolKind::SharedEphemeral(uuid) => (PoolInfoFlags::SHARED, uuid),
             };
-            self.buffer.write(
-                count,
-                &PoolInfo {
-                    flags: flags.versioned().bits().into(),
-                    id: id.get().into(),
-                    n_pages: info.pages.into(),
-                    uuid: uuid.map(Into::into),
-                },
-            )?;
-            count += 1;
-        }
-        Ok((count as u64).cast_signed())
+            pool_info(flags, id.get(), info.pages, uuid)
+        });
+        self.write_all(pools, room)
     }
 
     fn set_pools(&self, client: &Client<Xen>, count: u32) -> Result<i64, Errno> {
@@ -415,18 +339,16 @@ impl Call<'_> {
     }
 
     fn authorised(&self, client: &Client<Xen>, room: u32) -> Result<i64, Errno> {
+        let flags = PoolInfoFlags::SHARED | PoolInfoFlags::AUTH;
+        let uuids = self.engine.authorised(client);
+        self.write_all(uuids.map(|uuid| pool_info(flags, 0, 0, uuid)), room)
+    }
+
+    /// Writes as many of them as there is room for; returns how many.
+    fn write_all(&self, pools: impl Iterator<Item = PoolInfo>, room: u32) -> Result<i64, Errno> {
         let mut count = 0;
-        for uuid in self.engine.authorised(client).take(room as usize) {
-            let flags = PoolInfoFlags::SHARED | PoolInfoFlags::AUTH;
-            self.buffer.write(
-                count,
-                &PoolInfo {
-                    flags: flags.versioned().bits().into(),
-                    id: 0.into(),
-                    n_pages: 0.into(),
-                    uuid: uuid.map(Into::into),
-                },
-            )?;
+        for info in pools.take(room as usize) {
+            self.buffer.write(count, &info)?;
             count += 1;
         }
         Ok((count as u64).cast_signed())
@@ -452,6 +374,15 @@ impl Call<'_> {
 fn preempted() -> bool {
     // SAFETY: no conditions.
     unsafe { tmem_host_preempt() }
+}
+
+fn pool_info(flags: PoolInfoFlags, id: u32, pages: u64, uuid: Uuid) -> PoolInfo {
+    PoolInfo {
+        flags: flags.versioned().bits().into(),
+        id: id.into(),
+        n_pages: pages.into(),
+        uuid: uuid.map(Into::into),
+    }
 }
 
 /// The kind of pool to restore.
@@ -497,35 +428,5 @@ fn save_errno(error: SaveError) -> Errno {
         SaveError::Busy => Errno::Busy,
         SaveError::NotSaving => Errno::NotFound,
         SaveError::Torn => Errno::NoMemory,
-    }
-}
-
-/// The list's text on its way to the caller, who may have room for only part of it.
-struct Page {
-    buffer: Buffer,
-    room: usize,
-    /// Bytes of text so far, including those that there was no room for.
-    length: usize,
-    result: Result<(), Errno>,
-}
-
-impl Page {
-    /// Ends the text; returns its length.
-    fn end(self) -> Result<i64, Errno> {
-        self.result?;
-        let last = self.room.saturating_sub(1);
-        self.buffer.write_bytes(self.length.min(last), &[0])?;
-        Ok((self.length as u64).cast_signed())
-    }
-}
-
-impl list::Sink for Page {
-    fn write(&mut self, text: &[u8]) {
-        let room = self.room.saturating_sub(1).saturating_sub(self.length);
-        let fits = text.get(..room).unwrap_or(text);
-        if self.result.is_ok() && !fits.is_empty() {
-            self.result = self.buffer.write_bytes(self.length, fits);
-        }
-        self.length = self.length.saturating_add(text.len());
     }
 }

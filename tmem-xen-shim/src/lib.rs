@@ -25,6 +25,7 @@
 extern crate std;
 
 mod boot;
+mod buffer;
 mod console;
 mod control;
 mod hypercall;
@@ -217,7 +218,7 @@ pub unsafe extern "C" fn tmem_rs_control(
     // SAFETY: the caller's promises.
     unsafe {
         let guest = (!guest.is_null()).then(|| hypercall::Guest::new(guest));
-        control::answer(engine, guest.as_ref(), op, control::Buffer::new(buffer))
+        control::answer(engine, guest.as_ref(), op, buffer::Buffer::new(buffer))
     }
 }
 
