@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `tmemctl list`: who holds what.
 
-use comfy_table::CellAlignment::{Left, Right};
+use comfy_table::CellAlignment::{self, Left, Right};
 
-use crate::statistics::{Client, Statistics};
+use crate::statistics::{Client, Pool, Statistics};
 use crate::table::{Columns, mib};
 
 /// All clients; with `pools`, each of their pools as well.
@@ -94,35 +94,45 @@ fn clients(statistics: &Statistics) -> Columns {
     table
 }
 
+/// The columns of a table of pools.
+pub const POOL: [(&str, CellAlignment); 9] = [
+    ("Pool", Right),
+    ("Type", Left),
+    ("Size", Right),
+    ("Puts", Right),
+    ("Refused", Right),
+    ("Gets", Right),
+    ("Hits", Right),
+    ("Flushes", Right),
+    ("Evicted", Right),
+];
+
+/// A pool's cells in these columns.
+pub fn pool(pool: &Pool) -> [String; POOL.len()] {
+    [
+        pool.id.map(|id| id.to_string()).unwrap_or_default(),
+        pool.kind.name().to_owned(),
+        mib(pool.pages),
+        pool.puts_stored.to_string(),
+        pool.puts_refused.to_string(),
+        pool.gets.to_string(),
+        pool.hits.to_string(),
+        pool.flushes().to_string(),
+        pool.evicted_pages.to_string(),
+    ]
+}
+
 fn all_pools(statistics: &Statistics) -> Columns {
-    let mut table = Columns::new(&[
-        ("ID", Right),
-        ("Pool", Right),
-        ("Type", Left),
-        ("Size", Right),
-        ("Puts", Right),
-        ("Refused", Right),
-        ("Gets", Right),
-        ("Hits", Right),
-        ("Flushes", Right),
-        ("Evicted", Right),
-        ("Shared as", Left),
-    ]);
+    let mut columns = vec![("ID", Right)];
+    columns.extend(POOL);
+    columns.push(("Shared as", Left));
+    let mut table = Columns::new(&columns);
     for client in &statistics.clients {
-        for pool in &client.pools {
-            table.row([
-                client.domain.to_string(),
-                pool.id.map(|id| id.to_string()).unwrap_or_default(),
-                pool.kind.name().to_owned(),
-                mib(pool.pages),
-                pool.puts_stored.to_string(),
-                pool.puts_refused.to_string(),
-                pool.gets.to_string(),
-                pool.hits.to_string(),
-                pool.flushes().to_string(),
-                pool.evicted_pages.to_string(),
-                pool.uuid.map(|uuid| uuid.to_string()).unwrap_or_default(),
-            ]);
+        for one in &client.pools {
+            let mut row = vec![client.domain.to_string()];
+            row.extend(pool(one));
+            row.push(one.uuid.map(|uuid| uuid.to_string()).unwrap_or_default());
+            table.row(row);
         }
     }
     table

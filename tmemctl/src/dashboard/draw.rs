@@ -8,7 +8,7 @@ use ratatui::text::{Line, Text};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table, TableState};
 
 use super::{Dashboard, History, Moment, Sort};
-use crate::list::{state, summary};
+use crate::list::{self, state, summary};
 use crate::statistics::Client;
 use crate::table::{mib, percent};
 
@@ -165,23 +165,10 @@ fn draw_domains(dashboard: &Dashboard, frame: &mut Frame, area: Rect) {
 }
 
 fn draw_pools(client: &Client, frame: &mut Frame, area: Rect) {
-    let columns = [
-        "Pool", "Type", "Size", "Puts", "Refused", "Gets", "Hits", "Flushes", "Evicted",
-    ];
+    let columns = list::POOL.map(|(name, _)| name);
     let rows = client.pools.iter().map(|pool| {
-        let cells = [
-            pool.id.map(|id| id.to_string()).unwrap_or_default(),
-            pool.kind.name().to_owned(),
-            mib(pool.pages),
-            pool.puts_stored.to_string(),
-            pool.puts_refused.to_string(),
-            pool.gets.to_string(),
-            pool.hits.to_string(),
-            pool.flushes().to_string(),
-            pool.evicted_pages.to_string(),
-        ];
         Row::new(
-            cells
+            list::pool(pool)
                 .into_iter()
                 .zip(columns)
                 .map(|(cell, name)| aligned(cell, is_words(name))),
