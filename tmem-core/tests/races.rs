@@ -7,6 +7,8 @@
 //! guarantees of finding bugs", 2010). A lock that nobody gives back is a schedule that does not end, and fails too.
 //!
 //! `TMEM_SCHEDULES` says how many schedules each race gets, `TMEM_SCHEDULES_SEED` which ones.
+//!
+//! A race is some twenty lines; the file is long because there are many.
 
 mod common;
 

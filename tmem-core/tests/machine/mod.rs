@@ -9,6 +9,8 @@
 //!   persistent page is refused;
 //! - a persistent page goes only by its guest's doing;
 //! - after each operation, the host's figures are those of the engine's census.
+//!
+//! The file is long because every operation of the engine has its counterpart here, and all of them work on one state.
 #![allow(dead_code, reason = "the fuzzer uses a part")]
 
 use std::collections::HashMap;

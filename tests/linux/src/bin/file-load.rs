@@ -3,7 +3,8 @@
 //!
 //! A file is chunks of 512 bytes. What a chunk holds follows from the file's number, the chunk's, and the number of the
 //! write that made it, so that another chunk's content and an older one are both seen for what they are. What the files
-//! should hold is kept in another file, the model, outside the disk that is tried.
+//! should hold is kept in another file, the model, outside the disk that is tested. Workers and model are in one file
+//! because each way to change a file is known to both.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, Result};
