@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A page's way into the store and back, over the smallest host there can be: `cargo run -p tmem-core --example round_trip`.
+//! A page's way into the store and back, with the smallest possible host: `cargo run -p tmem-core --example
+//! round_trip`.
 //!
 //! ```text
 //! guest's memory ── put ─► engine ── get ─► guest's memory
@@ -19,7 +20,7 @@ use tmem_core::{
     OpenPage, PoolKind, Progress,
 };
 
-/// A host with a number of frames to give, and no more.
+/// A host with a limited number of frames to give.
 struct TinyHost {
     free: AtomicI64,
     started: Instant,
@@ -52,7 +53,7 @@ impl TinyHost {
 
 fn new_frame() -> NonNull<FrameBytes> {
     let frame = NonNull::from(Box::leak(Box::new(FrameBytes([0; FRAME_BYTES]))));
-    // Data frames go by number, so that their addresses come back from integers.
+    // Data frames are named by number, so their addresses are made from integers again.
     frame.as_ptr().expose_provenance();
     frame
 }
@@ -67,7 +68,7 @@ fn address(frame: FrameNumber) -> NonNull<FrameBytes> {
 }
 
 thread_local! {
-    /// Each thread is a CPU of its own.
+    /// Each thread stands for a CPU.
     static SCRATCH: RefCell<Box<Scratch>> = {
         // SAFETY: a fresh frame, which nobody else has.
         let scratch = unsafe { Scratch::new(number(new_frame())) };
@@ -75,8 +76,8 @@ thread_local! {
     };
 }
 
-// SAFETY: a frame is a box of its own from `take` to `give`, always mapped; scratch memory is each thread's own, and
-// borrowed once at a time.
+// SAFETY: from `take` to `give` a frame is a box of its own, which is always mapped; each thread has its own scratch
+// memory, which is borrowed once at a time.
 unsafe impl Host for TinyHost {
     /// A guest names a page by its address. A real host would check that the guest may use it.
     type GuestFrame = NonNull<FrameBytes>;
@@ -128,12 +129,12 @@ unsafe impl Host for TinyHost {
         self.started.elapsed().as_nanos() as u64
     }
     fn seed(&self) -> [u64; 2] {
-        // A real host draws it: guests must not know it.
+        // A real host draws it at random: guests must not know it.
         [1, 2]
     }
 }
 
-/// A page that does not compress, told by a number.
+/// Fills a page with bytes that do not compress and follow from a number.
 fn fill(page: &mut FrameBytes, number: u64) {
     let mut state = number + 1;
     for word in page.0.as_chunks_mut::<8>().0 {

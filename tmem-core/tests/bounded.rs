@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! No call does more than a bounded amount of work, whatever a guest made of the store before.
+//! No call does more than a bounded amount of work, whatever guests have done to the store before.
 
 use crate::common::{Chance, Guest, Kind, contents, engine, engine_with};
 use tmem_core::{Config, Count, PoolId, PoolKind, Progress};
 
-/// Pages without bytes of their own: metadata is all that they take.
+/// Pages without bytes of their own, which take metadata only.
 const PAGES: u64 = 60_000;
 
 /// Frames that one call may give back.
 const FRAMES: u64 = 32;
 
-/// Pages that may go for one frame: those whose records fill two, as an empty one stays, and a batch.
+/// The most pages that may be evicted for one frame: those whose records fill two frames, as one empty frame is kept,
+/// and a batch.
 const EVICTIONS: u64 = 2 * 102 + 64;
 
 fn evicted(guest: &Guest, pool: PoolId) -> u64 {
@@ -68,7 +69,7 @@ fn a_frame_comes_back_for_the_pages_that_are_packed_in_it() {
         page.0[..250].copy_from_slice(&contents(Kind::Noise, i).0[..250]);
         guest.put(pool, i, 0, &page).expect("room");
     }
-    // Who reads a shared page makes it young: those of one frame are of any age now.
+    // Reading a shared page makes it the newest, so now pages in a frame have any age.
     let mut chance = Chance(5);
     for _ in 0..2 * PAGES {
         guest.get(pool, chance.below(PAGES), 0).expect("a pool");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Clients and their pools come and go: what was set for them, and what is counted, lasts as long as it should.
+//! Clients and their pools come and go; their settings and counts last as long as they should.
 
 use crate::common::{Guest, Kind, contents, engine};
 use tmem_core::sim::Quota;
@@ -180,7 +180,7 @@ fn a_client_ends_only_when_nobody_looks_at_it_any_more() {
     guest
         .put(pool, 1, 1, &contents(Kind::Noise, 1))
         .expect("room");
-    // A listing, say.
+    // A listing, for example.
     let looking = engine.find_client(ClientId(1)).expect("it lives");
     let mut client = guest.client;
     while engine.destroy_client(&client) == Progress::More {}

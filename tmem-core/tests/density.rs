@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How little room pages take: with bounds a little above what they take, so that a structure that no longer gives room
-//! back, or takes more than it needs, shows. `cargo xtask bench` measures the same at size.
+//! How little room pages take. The bounds are a little above what they take now, so that a structure that no longer
+//! gives room back, or takes more than it needs, is noticed. `cargo xtask bench` measures the same on a larger scale.
 
 use crate::common::{Chance, Guest, Kind, contents, engine};
 use tmem_core::{FRAME_BYTES, PoolId, PoolKind};
@@ -12,8 +12,8 @@ fn bytes_a_page(frames: u64, pages: u64) -> u64 {
     frames * FRAME_BYTES as u64 / pages
 }
 
-/// Puts the pages of one shape, and looks at the room while they go in a random order: bytes a page at most when all are
-/// there, and when a sixth is left.
+/// Puts the pages of one shape, and checks the room they take while they are removed in random order. The bounds are
+/// the most bytes a page when all are stored, and when a sixth is left.
 fn shape(name: impl Fn(u32) -> (u64, u32), most: u64, most_left: u64) {
     let engine = engine(1_000_000, true);
     let guest = Guest::new(&engine, 1, u64::MAX, 1);
@@ -45,7 +45,7 @@ fn shape(name: impl Fn(u32) -> (u64, u32), most: u64, most_left: u64) {
         let (object, index) = name(number);
         guest.flush(pool, object, index);
     }
-    // One call gives few frames back; if that was not enough, the next ones go on.
+    // One call gives back few frames; if that is not enough, the next ones continue.
     for _ in 0..100 {
         guest.flush(pool, 0, 0);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whose pages go when memory is wanted, and whose room is found.
+//! Whose pages go when memory is needed.
 
 use std::ptr::NonNull;
 
@@ -16,7 +16,7 @@ fn fill(guest: &Guest<'_>, pool: PoolId, pages: u32) {
     }
 }
 
-/// Gives frames back one at a time: who gives is decided once a call.
+/// Gives frames back one at a time, as each call decides only once who gives.
 fn relinquish(engine: &Engine<SimHost>, frames: u64) {
     let mut freed = 0;
     while freed < frames {

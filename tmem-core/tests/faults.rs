@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whatever the host refuses, and whenever: nothing leaks, nothing persistent is lost, and the guest is told the truth.
+//! Whatever the host refuses, at any point: nothing leaks, nothing persistent is lost, and the guest is told the truth.
 //!
-//! A scenario is run once to count the points at which the host may fail, and then once for each: with that point failing
-//! alone, with a few in a row, and with all from there on for a while. The machine holds each result against the model.
+//! A scenario is run once to count the points at which the host may fail, and then for each point: with that one
+//! failing alone, with a few in a row, and with many. The machine compares each result with the model.
 
 use crate::common::Chance;
 use crate::machine::{Call, Machine, Op, World};

@@ -178,7 +178,7 @@ fn a_save_that_nobody_goes_on_with_ends() {
     engine
         .save_begin(&guest.client, true)
         .expect("no other save");
-    // Whoever goes on with it has time.
+    // A save that goes on is given time.
     for _ in 0..3 {
         engine.host().wait(170);
         assert_eq!(put(), Err(Error::Frozen));

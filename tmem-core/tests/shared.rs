@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Shared pools come and go, and so do those who share them.
+//! Shared pools come and go, and so do their users.
 
 use crate::common::{Guest, Kind, contents, engine};
 use tmem_core::sim::SimHost;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Several threads on the same pools and clients at once, with pages that say themselves what they are.
+//! Several threads use the same pools and clients at once. Each page says what it is.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A host that wants certain frames back gets them: what is in them moves, and no page is lost or changed by it.
+//! A host that asks for given frames gets them: their contents move, and no page is lost or changed.
 
 use crate::common::{Guest, Kind, contents, engine, engine_with};
 use tmem_core::sim::SimHost;

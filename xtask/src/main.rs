@@ -38,7 +38,7 @@ enum Task {
     Run(Choice),
     /// Run every check and test, those in QEMU included, on every release of Xen whose source can be had
     Test(Choice),
-    /// Run what takes hours: more machines, and the engine against its model, races and fuzzing, each for longer
+    /// Run what takes hours: the engine against its model, races and fuzzing for longer, more machines, and Linux guests
     Long(Choice),
     /// Boot one of the machines that `test` boots, and count what its guests say
     Boot {

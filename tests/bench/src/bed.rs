@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The bed that operations are measured on: a store full of pages, a guest's memory, and what is put, got and flushed.
+//! The test bed for operations: a store full of pages, a guest's memory, and the choice of what to put, get and flush.
 
 use std::ptr::NonNull;
 
@@ -15,10 +15,10 @@ use crate::timing::slice;
 /// A guest's page.
 pub type Page = NonNull<FrameBytes>;
 
-/// What pages are put to.
+/// What pages are put into.
 pub trait Store {
     fn put(&self, oid: Oid, index: u32, page: Page);
-    /// Whether it was there.
+    /// Returns whether the page was stored.
     fn get(&self, oid: Oid, index: u32, page: Page) -> bool;
     fn flush(&self, oid: Oid, index: u32);
 }
@@ -69,7 +69,7 @@ impl<'a, P: Policy> Pool<'a, P> {
         }
     }
 
-    /// Whose it is.
+    /// The client that the pool belongs to.
     pub fn client(&self) -> &Client<BenchHost, P> {
         &self.client
     }
@@ -98,7 +98,7 @@ impl<P: Policy> Store for Pool<'_, P> {
     }
 }
 
-/// The plain way to do it: a locked map of boxed pages.
+/// The plain alternative: a locked map of boxed pages.
 #[derive(Default)]
 pub struct Plain(SpinMutex<HashMap<(Oid, u32), Box<FrameBytes>>>);
 
@@ -130,14 +130,14 @@ impl Store for Plain {
 #[derive(Clone, Copy)]
 pub struct Shape(pub u32);
 
-/// A store, and which of its possible pages are there.
+/// A store, and which of the possible pages it holds.
 pub struct Bed<'a, S> {
     store: S,
     /// Distinguishes beds on one pool.
     number: u64,
     shape: Shape,
     guest: &'a Memory,
-    /// All keys: first those of pages that are there, then the others; both in random order.
+    /// All keys: first those of stored pages, then the others; both in random order.
     keys: Vec<u32>,
     there: usize,
     chance: Chance,
@@ -187,7 +187,7 @@ impl<'a, S: Store> Bed<'a, S> {
         )
     }
 
-    /// Random pages that are there.
+    /// Chooses random stored pages.
     fn choose_there(&mut self, count: usize) -> Vec<Choice> {
         (0..count)
             .map(|_| {
@@ -197,7 +197,7 @@ impl<'a, S: Store> Bed<'a, S> {
             .collect()
     }
 
-    /// Random pages that are not there.
+    /// Chooses random pages that are not stored.
     fn choose_missing(&mut self, count: usize) -> Vec<Choice> {
         (0..count)
             .map(|_| {
@@ -207,7 +207,7 @@ impl<'a, S: Store> Bed<'a, S> {
             .collect()
     }
 
-    /// Random pages that are there, each once, and will not be from now on.
+    /// Chooses random stored pages, each once, that will be removed.
     fn choose_to_go(&mut self, count: usize) -> Vec<Choice> {
         (0..count)
             .map(|_| {
@@ -219,7 +219,7 @@ impl<'a, S: Store> Bed<'a, S> {
             .collect()
     }
 
-    /// Random pages that are not there, each once, and will be from now on.
+    /// Chooses random pages that are not stored, each once, and will be.
     fn choose_to_come(&mut self, count: usize) -> Vec<Choice> {
         (0..count)
             .map(|_| {
@@ -239,37 +239,37 @@ impl<'a, S: Store> Bed<'a, S> {
         self.store.get(oid, index, page)
     }
 
-    /// Puts pages that are not there. Nanoseconds each, as all below.
+    /// Puts new pages. Returns nanoseconds a page, like all methods below.
     pub fn put_new(&mut self, count: usize) -> f64 {
         let choices = self.choose_to_come(count);
         slice(count, |turn| self.put(choices[turn]))
     }
 
-    /// Puts pages that are there.
+    /// Puts pages that are already stored.
     pub fn put_again(&mut self, count: usize) -> f64 {
         let choices = self.choose_there(count);
         slice(count, |turn| self.put(choices[turn]))
     }
 
-    /// Gets pages that are there and stay.
+    /// Gets stored pages, which stay.
     pub fn get_staying(&mut self, count: usize) -> f64 {
         let choices = self.choose_there(count);
         slice(count, |turn| assert!(self.get(choices[turn])))
     }
 
-    /// Gets pages that are there and go by that.
+    /// Gets stored pages, which are removed by that.
     pub fn get_taken(&mut self, count: usize) -> f64 {
         let choices = self.choose_to_go(count);
         slice(count, |turn| assert!(self.get(choices[turn])))
     }
 
-    /// Asks for pages that are not there, of objects that are if they have several.
+    /// Gets pages that are not stored, of objects that are (if objects have several pages).
     pub fn miss(&mut self, count: usize) -> f64 {
         let choices = self.choose_missing(count);
         slice(count, |turn| assert!(!self.get(choices[turn])))
     }
 
-    /// Flushes pages that are there.
+    /// Flushes stored pages.
     pub fn flush(&mut self, count: usize) -> f64 {
         let choices = self.choose_to_go(count);
         slice(count, |turn| {
@@ -278,7 +278,7 @@ impl<'a, S: Store> Bed<'a, S> {
         })
     }
 
-    /// Puts pages that were never there. Where others vanish by that, the bed no longer knows which are there.
+    /// Puts pages that were never stored. If that evicts others, the bed no longer knows which are stored.
     pub fn put_beyond(&mut self, count: usize) -> f64 {
         let choices: Vec<_> = (self.beyond..self.beyond + count as u64)
             .map(|number| {
@@ -292,8 +292,8 @@ impl<'a, S: Store> Bed<'a, S> {
     }
 }
 
-/// What everything is compared with: copying a random page of a guest's memory to a random page of another one, as large
-/// as a store's, so as cold; or back.
+/// What everything is compared with: copying a random page of a guest's memory to a random page of another memory,
+/// which is as large as a store's and so as cold; or back.
 pub struct Copying<'a> {
     from: &'a Memory,
     to: &'a Memory,

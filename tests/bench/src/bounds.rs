@@ -16,22 +16,22 @@ use crate::contents::Kind;
 use crate::machine::{Account, BenchHost, Memory};
 use crate::report::{Budget, Finding, Report};
 
-/// Steps that any call may take: 64 pages' removal, each with its fragments read and its frames given back, and the same
-/// again to move what packing left loose.
+/// The most steps that any call may take: removing 64 pages, each with its fragments read and its frames given back,
+/// and as many again for compaction.
 const MOST: u64 = 64 * 4 * 4;
 
 thread_local! {
     static STEPS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A host that counts what is asked of it: frames taken, given back and mapped, pages copied.
+/// A host that counts what it is asked to do: frames taken, given back and mapped, pages copied.
 struct Counting(BenchHost);
 
 fn step() {
     STEPS.set(STEPS.get() + 1);
 }
 
-// SAFETY: all is the inner host's.
+// SAFETY: the inner host does all the work.
 unsafe impl Host for Counting {
     type GuestFrame = NonNull<FrameBytes>;
     type Account = &'static Account;
@@ -92,7 +92,7 @@ unsafe impl Host for Counting {
     }
 }
 
-/// The calls, and the most steps that one of each took.
+/// The names of the calls.
 const CALLS: [&str; 6] = [
     "put",
     "get",
@@ -107,7 +107,7 @@ struct Mixture<'a, P: Policy> {
     client: Client<Counting, P>,
     pools: [PoolId; 2],
     worst: [u64; CALLS.len()],
-    /// Pages that are there most of the time.
+    /// How many pages are stored most of the time.
     resident: usize,
     chance: Chance,
 }
@@ -121,7 +121,7 @@ impl<P: Policy> Mixture<'_, P> {
         result
     }
 
-    /// A name among so many: half of them belong to one huge object, the others to ever smaller ones.
+    /// One of that many names: half of them belong to one huge object, the others to ever smaller ones.
     fn name(&mut self, names: usize) -> (Oid, u32) {
         let key = self.chance.below(names) as u64;
         let object = names as u64 / (key + 1);
@@ -132,13 +132,13 @@ impl<P: Policy> Mixture<'_, P> {
         let which = self.chance.below(2);
         let (oid, index) = self.name(names / 2);
         let page = guest.at(self.chance.below(guest.len()));
-        // What takes many pages at once is rare enough for them to be there most of the time.
+        // Calls that remove many pages are rare enough for the pages to be there most of the time.
         if self.chance.below(4 * self.resident) == 0 {
             self.take_many(which, oid);
         }
         match self.chance.below(100_000) {
             0..60_000 => {
-                // Refused for want of memory, or not: what it took to find out is what counts.
+                // It may be refused for want of memory; what counts is how many steps it took.
                 let _ = self.count(0, |it| {
                     it.engine
                         .put(&it.client, it.pools[which].page(oid, index), page)
@@ -181,7 +181,8 @@ impl<P: Policy> Mixture<'_, P> {
     }
 }
 
-/// The worst of each call among `calls` of them, with about so many pages there; and how many there were at most.
+/// The most steps that each kind of call took among `calls` calls, with about `resident` pages stored; and the most
+/// pages that were stored.
 fn worst<P: Policy>(resident: usize, calls: usize, guest: &Memory) -> ([u64; CALLS.len()], u64) {
     // Memory for two thirds of the names, most of whose pages take less than a frame: some must be evicted.
     let host = BenchHost::new(resident / 16 + 1024, resident / 4);

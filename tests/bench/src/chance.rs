@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Chance that repeats: every run does the same.
+//! Repeatable randomness: every run does the same.
 
 /// A seeded generator (xorshift64*, Vigna 2016).
 pub struct Chance(u64);

@@ -13,7 +13,7 @@ const OURS: RGBColor = RGBColor(0x1f, 0x6f, 0xb4);
 const THEIRS: RGBColor = RGBColor(0xb8, 0xb8, 0xb8);
 const BUDGET: RGBColor = RGBColor(0xc0, 0x30, 0x20);
 
-/// A group of bars: ours, what it is next to, and the budget.
+/// A group of bars: ours, what it is compared with, and the budget.
 struct Group {
     name: String,
     ours: f64,

@@ -13,17 +13,17 @@ use crate::machine::Memory;
 /// Generated kinds of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One word, again and again.
+    /// One word, repeated.
     Filled,
-    /// Words of a language, frequent and rare: compresses to some 62 %.
+    /// Words of a language, frequent and rare ones: compresses to some 62 %.
     Text,
-    /// Instructions and tables: opcodes from a few, operands from many.
+    /// Instructions and tables: few opcodes, many operands.
     Code,
     /// Nothing to compress.
     Random,
     /// A quarter each of the others.
     Mixed,
-    /// So many random bytes, then zeroes: compresses to about that size.
+    /// That many random bytes, then zeroes: compresses to about that size.
     Sized(usize),
 }
 
@@ -61,7 +61,8 @@ fn random(chance: &mut Chance, bytes: &mut [u8]) {
     }
 }
 
-/// Words, spaces and some punctuation, of a vocabulary of 2^`size` words. Word `n` comes about as often as 1/n (Zipf's law).
+/// Words, spaces and some punctuation, from a vocabulary of 2^`size` words. The frequency of word `n` is about
+/// proportional to 1/n (Zipf's law).
 pub fn text(chance: &mut Chance, bytes: &mut [u8], size: usize) {
     let mut at = 0;
     while at < bytes.len() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Frames, metadata included, for pages after churn, next to what the pages' compressed bytes would fill.
+//! How many frames pages take after churn, metadata included, compared with what their compressed bytes would fill.
 
 use std::path::Path;
 use std::ptr::NonNull;
@@ -14,13 +14,13 @@ use crate::chance::Chance;
 use crate::contents::{self, Kind};
 use crate::report::{Budget, Finding, Report};
 
-/// Pages to choose from, each with what it costs at best.
+/// Pages to choose from, each with the least that it can take.
 struct Sample {
     pages: Vec<FrameBytes>,
     costs: Vec<Cost>,
 }
 
-/// What a page takes at best.
+/// The least that a page can take.
 #[derive(Clone, Copy)]
 enum Cost {
     Nothing,
@@ -65,7 +65,7 @@ impl Sample {
         let mut total = 0;
         for number in 0..count {
             let target = (number as f64 + 1.0) / count as f64 * frames * FRAME_BYTES as f64;
-            // Of some pages with vocabularies of different sizes, the one that comes closest.
+            // Of several pages with vocabularies of different sizes, take the one that comes closest.
             let candidates = (2..16).map(|bits| {
                 let mut page = FrameBytes([0; FRAME_BYTES]);
                 contents::text(&mut Chance::new(number as u64 + 1), &mut page.0, bits);
@@ -84,7 +84,7 @@ impl Sample {
     }
 }
 
-/// What a set of pages takes at best: frames' worth of compressed bytes, and frames of raw pages.
+/// The least that a set of pages can take: frames' worth of compressed bytes, and frames of raw pages.
 #[derive(Default)]
 struct Best {
     bytes: usize,
@@ -109,8 +109,8 @@ impl Best {
     }
 }
 
-/// Stores `resident` of the sample's pages, replaces each ten times on average in random order, and says how many frames
-/// are held and how many are at best.
+/// Stores `resident` of the sample's pages, replaces each ten times on average in random order, and returns how many
+/// frames are held and the least that could be.
 fn churn(sample: &Sample, resident: usize) -> (usize, Best) {
     let engine = engine(resident + 1024, true);
     let pool = Pool::new(&engine, 1, 1, PoolKind::Persistent);
@@ -138,7 +138,7 @@ fn churn(sample: &Sample, resident: usize) -> (usize, Best) {
             }
             continue;
         }
-        // Where there is none a page comes, and another goes.
+        // Where there is none, a page is added, and another one removed.
         put(key, page);
         there[key] = Some(page);
         loop {

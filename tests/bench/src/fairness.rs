@@ -9,7 +9,7 @@ use crate::contents::Kind;
 use crate::machine::{BenchHost, Memory};
 use crate::report::{Budget, Finding, Report};
 
-/// Clients with those weights put more than there is room for.
+/// Makes clients with those weights, which put more than there is room for.
 fn crowd<'a, P: Policy>(
     engine: &'a Engine<BenchHost, P>,
     guest: &'a Memory,
@@ -77,7 +77,7 @@ fn shares<P: Policy>(report: &mut Report, name: &str, pages: usize, guest: &Memo
     }
 }
 
-/// How much memory comes back for the asking.
+/// How much memory comes back when asked for.
 fn relinquished<P: Policy>(report: &mut Report, name: &str, pages: usize, guest: &Memory) {
     report.section(format!(
         "relinquish(n): the least share of n that came back while there was n to give ({name})"

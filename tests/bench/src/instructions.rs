@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A small, repeatable load for each operation, for callgrind to count.
+//! A small, repeatable load for each operation, whose instructions callgrind counts.
 
 use anyhow::{Result, bail};
 use tmem_core::PoolKind;
@@ -8,7 +8,7 @@ use crate::bed::{Bed, Pool, Shape, engine};
 use crate::contents::Kind;
 use crate::machine::Memory;
 
-/// What can be counted.
+/// The operations that can be counted.
 pub const OPERATIONS: [&str; 9] = [
     "put-new",
     "put-again",
@@ -21,7 +21,7 @@ pub const OPERATIONS: [&str; 9] = [
     "get-text",
 ];
 
-/// Pages that are there.
+/// How many pages are stored.
 const PAGES: usize = 3000;
 /// How often an operation is run.
 pub const COUNT: usize = 150;

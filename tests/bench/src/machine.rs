@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A machine for benches: real memory, cold and scattered, behind the engine's host trait.
 //!
-//! All of it is mapped and touched before anything is measured, in 2 MiB pages where the kernel has them, as a
-//! hypervisor's direct map is. Frames are handed out in random order.
+//! All of it is mapped and touched before anything is measured, on 2 MiB pages where the kernel has them, like a
+//! hypervisor's direct map. Frames are handed out in random order.
 
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -23,7 +23,7 @@ pub struct Memory {
     bytes: usize,
 }
 
-// SAFETY: plain memory; who may touch which frame is for the owner to say.
+// SAFETY: plain memory; its owner decides who may touch which frame.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
@@ -48,7 +48,7 @@ impl Memory {
         let _ = unsafe { madvise(mapped, bytes, Advice::LinuxHugepage) };
         let mapped = NonNull::new(mapped.cast::<u8>()).expect("a mapping is not null");
         let skip = mapped.as_ptr().align_offset(HUGE);
-        // SAFETY: the mapping is longer than what is asked for by what is skipped.
+        // SAFETY: the mapping is longer than needed by what is skipped.
         let start = unsafe { mapped.add(skip) };
         // SAFETY: as above.
         unsafe { start.write_bytes(1, frames * FRAME_BYTES) };
@@ -87,7 +87,7 @@ impl Drop for Memory {
     }
 }
 
-/// Whom persistent frames are charged to.
+/// An account that persistent frames are charged to.
 #[derive(Default)]
 pub struct Account(AtomicU64);
 
@@ -104,8 +104,8 @@ const LISTS: usize = 2;
 #[repr(align(128))]
 struct Free(SpinMutex<Vec<u32>>);
 
-/// The host: frames from one memory. Those for metadata lie together, as the frames do that a hypervisor keeps mapped, and
-/// are in random order among themselves, as those for data are.
+/// The host: frames from one memory. Frames for metadata lie together, like those that a hypervisor keeps mapped. Each
+/// kind is handed out in random order.
 pub struct BenchHost {
     memory: Memory,
     metadata: [Free; LISTS],
@@ -147,7 +147,7 @@ impl BenchHost {
         self.memory.len() - LISTS - free - self.withheld.load(Ordering::Relaxed)
     }
 
-    /// Takes all free data frames away but `left`, for good.
+    /// Removes all free data frames but `left`, for good.
     pub fn withhold(&self, left: usize) {
         for list in &self.data {
             let mut list = list.0.lock();
@@ -178,8 +178,8 @@ fn list_of_this_thread() -> usize {
     LIST.get()
 }
 
-// SAFETY: a frame's number is on a free list, handed out or scratch memory's, never two of them; frames are always mapped;
-// scratch memory is behind a lock.
+// SAFETY: a frame's number is either on a free list, or handed out, or belongs to scratch memory; frames are always
+// mapped; scratch memory is behind a lock.
 unsafe impl Host for BenchHost {
     type GuestFrame = NonNull<FrameBytes>;
     type Account = &'static Account;
@@ -227,7 +227,7 @@ unsafe impl Host for BenchHost {
         work(&mut self.scratch[list_of_this_thread()].lock())
     }
     fn now(&self) -> u64 {
-        // About half a nanosecond a tick on the machines of today; ages need no better.
+        // About half a nanosecond a tick on today's machines, which is good enough for ages.
         // SAFETY: every x86-64 has it.
         unsafe { core::arch::x86_64::_rdtsc() >> 1 }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Measures the engine against its budgets, over a simulated host in user space.
 
-// Counts become figures for people, who don't miss the fifteenth digit.
+// Counts become figures for people, who do not need the fifteenth digit.
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_wrap,
@@ -36,7 +36,7 @@ use crate::report::Report;
 #[derive(Parser)]
 #[command(about = "Measures tmem-core against its budgets")]
 struct Arguments {
-    /// Fewer pages and rounds: minutes become seconds, and figures rougher
+    /// Use fewer pages and rounds: faster, but less precise
     #[arg(long)]
     quick: bool,
     /// Also measure the density of the files in this folder

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Bytes of metadata a page, with same-filled pages, which have nothing else; and a model that says what it comes to
-//! where there is no memory to measure.
+//! Bytes of metadata a page, measured with same-filled pages, which have nothing else; and a model for stores too large
+//! to measure.
 
 use std::ptr::NonNull;
 
@@ -16,30 +16,30 @@ fn measure(pages: u64, objects: u64) -> f64 {
         compress: false,
         dedup: false,
     };
-    // 128 bytes a page are twice the budget.
+    // 128 bytes a page is twice the budget.
     let engine = Engine::new(BenchHost::new(pages as usize / 32 + 2048, 0), config);
     let pool = Pool::new(&engine, 1, 1, PoolKind::Persistent);
     let mut page = FrameBytes([0; FRAME_BYTES]);
     for number in 0..pages {
         page.0.as_chunks_mut().0.fill(number.to_ne_bytes());
-        // As neighbouring slots of a swap device do, neighbouring pages go to different objects.
+        // Neighbouring pages go to different objects, as neighbouring slots of a swap device do.
         let oid = Oid([number % objects, 0, 0]);
         pool.put(oid, (number / objects) as u32, NonNull::from(&page));
     }
     (engine.host().held() * FRAME_BYTES) as f64 / pages as f64
 }
 
-/// Records of pages, of objects, and index entries that fit a frame.
+/// How many records of pages, records of objects and index entries fit into a frame.
 const PAGES: f64 = 102.0;
 const OBJECTS: f64 = 73.0;
 /// Entries at which a bucket of the index splits.
 const SPLIT: f64 = 441.0;
 
-/// The same by reckoning.
+/// The same, calculated.
 ///
-/// Records lie without gaps. The index is extendible hashing: a range of hashes that would have more than `SPLIT` entries
-/// is halved, so that there are as many buckets as there are such ranges, and one more. Entries fall into a range as
-/// rain does: their number is distributed by Poisson's law, near enough normal.
+/// Records have no gaps between them. The index is extendible hashing: a range of hashes that would have more than
+/// `SPLIT` entries is halved, so there is one bucket more than there are such ranges. The number of entries in a range
+/// has a Poisson distribution, which is close enough to a normal one.
 fn model(pages: f64, objects: f64) -> f64 {
     let solo = pages <= objects;
     let records = if solo {
@@ -67,7 +67,7 @@ fn model(pages: f64, objects: f64) -> f64 {
     (records + buckets + directory + tables + few) * FRAME_BYTES as f64 / pages
 }
 
-/// How likely a normally distributed value is above `x` (Abramowitz and Stegun, 26.2.17).
+/// The probability that a normally distributed value is above `x` (Abramowitz and Stegun, 26.2.17).
 fn tail(x: f64) -> f64 {
     if x < 0.0 {
         return 1.0 - tail(-x);

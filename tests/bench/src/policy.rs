@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Policies of eviction side by side: how many of a guest's gets each lets hit.
+//! Eviction policies side by side: how many of a guest's gets hit with each.
 //!
 //! A guest reads pages through a page cache of its own (least recently used), puts what that drops, and gets what it lacks.
 //! A get takes a page out of a private pool, so there every page is as new as its put, and policies that order pages by
@@ -16,11 +16,11 @@ use crate::chance::Chance;
 use crate::machine::{BenchHost, Memory};
 use crate::report::{Budget, Finding, Report};
 
-/// Pages that the guest caches by itself, and that the store has room for.
+/// How many pages the guest caches by itself, and how many the store has room for.
 const CACHE: usize = 2_000;
 const ROOM: usize = 4_000;
 
-/// What the guest reads: which page, by the number of the read.
+/// Which page the guest reads, by the number of the read.
 type Load = fn(&mut Chance, usize) -> usize;
 
 const LOADS: [(&str, Load); 4] = [
@@ -40,7 +40,7 @@ const LOADS: [(&str, Load); 4] = [
     }),
 ];
 
-/// Of 40,000 pages, the n-th is read as often as 1/n of the first (Zipf's law).
+/// Of 40,000 pages, the n-th is read 1/n as often as the first (Zipf's law).
 fn popular(chance: &mut Chance, _: usize) -> usize {
     let chance = chance.below(1 << 30) as f64 / f64::from(1 << 30);
     40_000f64.powf(chance) as usize
@@ -50,7 +50,7 @@ fn popular(chance: &mut Chance, _: usize) -> usize {
 struct Guest<'a, P: Policy> {
     pool: Pool<'a, P>,
     page: Page,
-    /// When each cached page was last read, and the other way round.
+    /// When each cached page was last read, and which page was read when.
     read: HashMap<usize, usize>,
     order: BTreeMap<usize, usize>,
     gets: u64,
@@ -90,7 +90,7 @@ fn hits<P: Policy>(load: Load, kind: PoolKind, reads: usize) -> (f64, u64) {
     };
     let engine = Engine::<_, P>::with_policy(BenchHost::new(ROOM / 32 + 1024, ROOM), config);
     let memory = Memory::new(1);
-    // Pages of one word would take no frame.
+    // A page of one repeated word would take no frame.
     // SAFETY: the memory's only frame, which nobody else has.
     unsafe { memory.at(0).cast::<u64>().write(7) };
     let mut guest = Guest {

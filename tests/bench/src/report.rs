@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What was measured, what it may be, and whether it is.
+//! Figures, their budgets, and whether they are met.
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// What a figure may be.
+/// The budget for a figure.
 #[derive(Clone, Copy, Debug)]
 pub enum Budget {
     AtMost(f64),
     AtLeast(f64),
-    /// Anything: the figure is there to compare.
+    /// None: the figure is for comparison only.
     None,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Two threads at once, next to one alone, and next to two that copy.
+//! Two threads at once, compared with one alone, and with two that copy.
 
 use std::sync::Barrier;
 use std::thread;
@@ -15,7 +15,7 @@ use crate::timing::Series;
 const SLICE: usize = 1000;
 const GUEST: usize = 1 << 17;
 
-/// How much more two threads do at once than one of them alone: two at best.
+/// How much more two threads do at the same time than one of them alone: two at best.
 fn speedup(work: [&mut (dyn FnMut() -> f64 + Send); 2]) -> f64 {
     let barrier = &Barrier::new(2);
     let [first, second] = work;

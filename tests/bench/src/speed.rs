@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What an operation costs, next to copying a page or to compressing it.
+//! What an operation costs, compared with copying a page or with compressing it.
 
 use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
@@ -31,7 +31,7 @@ pub struct Measured {
 
 type Step<'a, S> = (&'static str, fn(&mut Bed<'a, S>, usize) -> f64);
 
-/// Everything about speed that is measured on one thread.
+/// Everything that is measured about speed on one thread.
 pub struct Speed {
     pub pages: usize,
     pub rounds: usize,
@@ -111,7 +111,7 @@ impl Speed {
                     ("miss", Bed::miss),
                 ],
             );
-            // A get takes its page, so that flushes need puts of their own.
+            // A get removes its page, so flushes need puts of their own.
             self.interleave(
                 "ephemeral",
                 &mut bed,
@@ -137,7 +137,7 @@ impl Speed {
         );
     }
 
-    /// Text, next to `lz4_flex` alone on the same pages.
+    /// Text, compared with `lz4_flex` alone on the same pages.
     fn compressed(&mut self, guest: &Memory, frames: &Memory) {
         let engine = engine(self.pages, true);
         let pool = Pool::new(&engine, 1, 1, PoolKind::Persistent);

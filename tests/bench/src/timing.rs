@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Time on a machine that is busy with other things too.
+//! Measuring time on a machine that is also busy with other things.
 //!
-//! Each operation is timed in slices of about a millisecond, each between two slices of what it is compared with, and
-//! what counts is the median of the slices' ratios. The clock is the thread's CPU time: it stands still while another
-//! program has the CPU.
+//! Each operation is timed in slices of about a millisecond, each between two slices of what it is compared with; the
+//! result is the median of the slices' ratios. The clock is the thread's CPU time, which stops while another program
+//! has the CPU.
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -19,7 +19,7 @@ pub enum Kind {
     Noise,
 }
 
-/// A page's bytes, told by its kind and a number.
+/// A page's bytes, which follow from its kind and a number.
 pub fn contents(kind: Kind, seed: u64) -> Box<FrameBytes> {
     let mut page = Box::new(FrameBytes([0; 4096]));
     let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);

@@ -21,7 +21,7 @@ const TOLERANCE: f64 = 5.0;
 
 #[derive(Args)]
 pub struct Options {
-    /// Fewer pages and rounds: minutes become seconds, and figures rougher
+    /// Use fewer pages and rounds: faster, but less precise
     #[arg(long)]
     quick: bool,
     /// Also measure the density of the files in this folder: any files, or memory dumps
