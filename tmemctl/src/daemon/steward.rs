@@ -269,7 +269,7 @@ impl<H: Hypervisor, G: Guests> Steward<H, G> {
         if quota != 0 && !self.told_of_quota {
             self.told_of_quota = true;
             self.log.warning(
-                "this Xen has no quotas for persistent memory: quota is passed over until a newer one is booted"
+                "this Xen has no quotas for persistent memory: the setting quota is ignored until a newer one is booted"
                     .to_owned(),
             );
         }

@@ -78,7 +78,7 @@ pub fn build(chosen: &Chosen, dom0: &Path) -> Result<PathBuf> {
             // It only has to exist.
             .arg("--with-system-qemu=/bin/true")
             .current_dir(&tree),
-        "What it takes is in xtask/src/debian/needed.rs.",
+        "The packages that it needs are listed in xtask/src/debian/needed.rs.",
     )?;
     step::run(
         &format!("make headers for Xen {}'s tools", release.name),

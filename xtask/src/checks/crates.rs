@@ -60,7 +60,7 @@ pub fn check(first: &Chosen, others: &[Chosen]) -> Tally {
         test_with(
             &mut tally,
             other,
-            &format!("hold the layouts against Xen {name}"),
+            &format!("check the layouts against Xen {name}'s headers"),
             &other.release.named("xen-headers"),
             &["test", "--package=hypercall-abi", "--test=xen_headers"],
         );

@@ -150,7 +150,7 @@ fn fuzz(targets: &std::path::Path, target: &Target, seconds: u64) -> Result<()> 
         &format!("fuzz {name}"),
         &format!("fuzz-{name}"),
         &mut command,
-        "\"Test unit written to\" names the input; the target runs it alone when given it as its argument.",
+        "\"Test unit written to\" names the input; to run it alone, pass it to the target as its argument.",
     )?;
     let text = fs::read(&log)?;
     let text = String::from_utf8_lossy(&text);

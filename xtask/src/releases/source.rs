@@ -162,7 +162,7 @@ impl Places {
                 Err(error) => lacking.push(format!("{error:#}")),
             }
         }
-        bail!("its source can't be had: {}", lacking.join("; "))
+        bail!("its source is not available: {}", lacking.join("; "))
     }
 }
 
