@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::xen::source;
 use crate::files::copy_changed;
-use crate::releases::Chosen;
+use crate::releases::{Chosen, Release};
 use crate::step;
 
 /// What else of Xen's is built with it, in this order: it needs their private headers, so that it is of their release.
@@ -42,7 +42,6 @@ pub fn build(chosen: &Chosen) -> Result<PathBuf> {
     let release = &chosen.release;
     let tree = source::prepare(chosen)?;
     let folder = release.build("toolstack");
-    let what = format!("build libxenguest for Xen {}", release.name);
     let stamp = source::inputs(chosen)?
         .value((LIBRARIES, WITHOUT, NOT_USED))
         .files(&tree.join("xen/include/public/tmem-sysctl.h"))?
@@ -50,9 +49,27 @@ pub fn build(chosen: &Chosen) -> Result<PathBuf> {
     if stamp.is_fresh()
         && let Ok(library) = find(&folder)
     {
-        step::reuse(&what);
+        step::reuse(&what(release));
         return Ok(library);
     }
+    let built = make(release, &tree)?;
+    let name = built.file_name().context("a library has a name")?;
+    fs::create_dir_all(&folder)?;
+    let library = folder.join(name);
+    copy_changed(&built, &library)?;
+    stamp.set()?;
+    Ok(library)
+}
+
+fn what(release: &Release) -> String {
+    format!("build libxenguest for Xen {}", release.name)
+}
+
+/// Makes `libxenguest` in a patched tree, and returns where it is.
+///
+/// # Errors
+/// If something does not compile.
+pub fn make(release: &Release, tree: &Path) -> Result<PathBuf> {
     let log = |part: &str| release.named(&format!("toolstack-{part}"));
     let make = |folder: &str| {
         let mut make = Command::new("make");
@@ -68,7 +85,7 @@ pub fn build(chosen: &Chosen) -> Result<PathBuf> {
             .args(NOT_USED)
             // It only has to be there.
             .arg("--with-system-qemu=/bin/true")
-            .current_dir(&tree),
+            .current_dir(tree),
         "What it takes is in xtask/src/debian/needed.rs.",
     )?;
     step::run(
@@ -78,18 +95,12 @@ pub fn build(chosen: &Chosen) -> Result<PathBuf> {
         "They are made from Xen's, in xen/include/public.",
     )?;
     step::run(
-        &what,
+        &what(release),
         &log("libraries"),
         make("tools/libs").args(["-j2", &format!("SUBDIRS-y={LIBRARIES}")]),
         "The patches are in xen-patches/series/tools.",
     )?;
-    let built = find(&tree.join("tools/libs/guest"))?;
-    let name = built.file_name().context("a library has a name")?;
-    fs::create_dir_all(&folder)?;
-    let library = folder.join(name);
-    copy_changed(&built, &library)?;
-    stamp.set()?;
-    Ok(library)
+    find(&tree.join("tools/libs/guest"))
 }
 
 /// The library in a folder, by the name that programs load it by.

@@ -221,6 +221,15 @@ pub fn bootable() -> Result<Vec<Release>> {
     Ok(releases)
 }
 
+/// The newest, which may not boot.
+///
+/// # Errors
+/// As [`all`].
+#[cfg(test)]
+pub fn newest() -> Result<Release> {
+    all()?.into_iter().next().context("the table is not empty")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
