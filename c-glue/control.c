@@ -28,7 +28,7 @@ struct tmem_rs_guest *tmem_control_begin(struct domain *d)
     spin_lock(&control_lock);
     tmem_enter();
 
-    /* Tmem's end of a domain comes after is_dying and tmem_control_barrier(). */
+    /* Teardown sets is_dying before it calls tmem_control_barrier(). */
     return d && !d->is_dying ? &d->tmem.guest : NULL;
 }
 
@@ -101,7 +101,7 @@ long tmem_control(const struct xen_sysctl_tmem_op *op,
 {
     long rc = tmem_control_once(op);
 
-    /* With the same argument: a step that is done is not there to be done again. */
+    /* The argument is the same: what has been done isn't there any more. */
     if ( rc == -ERESTART )
         rc = hypercall_create_continuation(__HYPERVISOR_sysctl, "h", u_sysctl);
 

@@ -77,7 +77,7 @@ static bool may_take(void)
 {
     s_time_t until = ACCESS_ONCE(yields_until);
 
-    /* A CPU that comes up needs a frame, and is no guest's put; nor is a move. */
+    /* Neither bringing up a CPU nor moving data is a guest's put. */
     if ( !this_cpu(tmem_inside) || this_cpu(avoided).size )
         return true;
 
@@ -145,12 +145,14 @@ void tmem_host_note_holder(uint64_t mfn, uint64_t holder)
 
 /* ---- to and from the heap ---- */
 
+/* More than the structures of a new pool take at most. */
+#define MAX_KEPT 80
+
 /*
  * What this CPU's call of the library gave back, for the same call to have
  * again: a put that evicts other pages gets their frames, and need not race
  * for them.  Empty between calls.
  */
-#define MAX_KEPT 80 /* more than a new pool's structures take at most */
 struct kept {
     unsigned int nr;
     struct page_info *pages[MAX_KEPT];
@@ -175,8 +177,9 @@ static void keep(struct page_info *page)
 {
     struct kept *kept = &this_cpu(kept);
 
-    if ( this_cpu(tmem_inside) && !this_cpu(avoided).size && kept->nr < MAX_KEPT &&
-         page_state_is(page, inuse) && !(page->count_info & PGC_broken) )
+    if ( this_cpu(tmem_inside) && !this_cpu(avoided).size &&
+         kept->nr < MAX_KEPT && page_state_is(page, inuse) &&
+         !(page->count_info & PGC_broken) )
         kept->pages[kept->nr++] = page;
     else
         release(page);
@@ -201,7 +204,6 @@ void tmem_avoid(mfn_t start, unsigned long size)
 void tmem_leave(void)
 {
     struct kept *kept = &this_cpu(kept);
-
     struct avoided *avoided = &this_cpu(avoided);
     struct page_info *page;
 
@@ -238,7 +240,7 @@ static struct page_info *take_stock(void)
 static struct page_info *open_block(void)
 {
     unsigned int order, i;
-    struct page_info *pages = NULL;
+    struct page_info *pages;
     void *block = NULL;
 
     for ( order = TMEM_BLOCK_ORDER; ; order -= TMEM_BLOCK_ORDER )

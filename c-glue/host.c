@@ -10,10 +10,9 @@
 #include <xen/sched.h>
 #include <xen/string.h>
 #include <xen/time.h>
+#include <xen/tmem.h>
 #include <asm/p2m.h>
 #include <asm/paging.h>
-
-#include <xen/tmem.h>
 
 #include "compat.h"
 #include "inside.h"

@@ -5,18 +5,18 @@
  *
  * Who may hold a struct domain for the library, and for how long:
  *
- *   a hypercall        its own domain, which lives while a vCPU of it runs.
- *   a client           the domain that made it, to charge frames to.  It ends
- *                      in tmem_domain_teardown(), which is not through before
- *                      nobody can reach the domain by the client any more, nor
- *                      before the last frame is uncharged.
+ *   a hypercall        its own domain, which lives while one of its vCPUs runs.
+ *   a client           the domain that made it, to charge frames to.  The
+ *                      client ends in tmem_domain_teardown(), which completes
+ *                      only once nobody can reach the domain through the
+ *                      client, and its last frame is uncharged.
  *   a control op       another domain, by rcu_lock_domain_by_id(), under
  *                      control_lock, and only if it is not dying.  Teardown
- *                      passes that lock first, so no client is made after it.
- *   figures, the key   clients, by the library's own references, and so keep
- *                      teardown from ending, for the time of one look at one.
+ *                      waits for that lock first, so no client is made later.
+ *   figures, the key   clients, by references of the library's own, for one
+ *                      look at each.  Teardown doesn't complete meanwhile.
  *
- * tmem_domain_destroyed() asserts it where the domain is freed.
+ * tmem_domain_destroyed() asserts this where the domain is freed.
  */
 
 #include <xen/cpu.h>
@@ -39,13 +39,38 @@
 #include "inside.h"
 
 static bool __read_mostly opt_tmem;
-boolean_param("tmem", opt_tmem);
+static bool __initdata opt_compress = true;
+static bool __initdata opt_dedup;
 
-static bool __initdata opt_tmem_compress = true;
-boolean_param("tmem_compress", opt_tmem_compress);
+static int __init cf_check parse_tmem(const char *s)
+{
+    const char *ss;
+    int val, rc = 0;
 
-static bool __initdata opt_tmem_dedup;
-boolean_param("tmem_dedup", opt_tmem_dedup);
+    /* Interpret 'tmem' alone in its positive boolean form. */
+    if ( *s == '\0' )
+        opt_tmem = true;
+
+    do {
+        ss = strchr(s, ',');
+        if ( !ss )
+            ss = strchr(s, '\0');
+
+        if ( (val = parse_bool(s, ss)) >= 0 )
+            opt_tmem = val;
+        else if ( (val = parse_boolean("compress", s, ss)) >= 0 )
+            opt_compress = val;
+        else if ( (val = parse_boolean("dedup", s, ss)) >= 0 )
+            opt_dedup = val;
+        else if ( *s )
+            rc = -EINVAL;
+
+        s = ss + 1;
+    } while ( *ss );
+
+    return rc;
+}
+custom_param("tmem", parse_tmem);
 
 bool tmem_is_on(void)
 {
@@ -95,10 +120,13 @@ static void free_scratch(unsigned int cpu)
     vfree(memory);
 }
 
+/* Size of struct tmem_op, from a 64-bit guest and from a 32-bit one. */
+#define OP_SIZE 56
+#define COMPAT_OP_SIZE 52
+
 static long serve(XEN_GUEST_HANDLE_PARAM(void) arg, bool compat)
 {
-    /* As struct tmem_op says: 56 bytes, or 52 from a 32-bit guest. */
-    char op[56] __aligned(8);
+    char op[OP_SIZE] __aligned(8);
     struct domain *d = current->domain;
     long rc;
 
@@ -110,7 +138,8 @@ static long serve(XEN_GUEST_HANDLE_PARAM(void) arg, bool compat)
         return rc;
 
     if ( guest_handle_is_null(arg) ||
-         copy_from_guest(op, guest_handle_cast(arg, char), compat ? 52 : 56) )
+         copy_from_guest(op, guest_handle_cast(arg, char),
+                         compat ? COMPAT_OP_SIZE : OP_SIZE) )
         return -EFAULT;
 
     tmem_enter();
@@ -171,7 +200,7 @@ int tmem_domain_teardown(struct domain *d)
     if ( !done )
         return -ERESTART;
 
-    /* What its metadata has left over of a block is nobody's now. */
+    /* What is left of blocks that its metadata was taken from. */
     while ( tmem_drop_stock() )
         continue;
 
@@ -213,7 +242,7 @@ static int cf_check cpu_callback(
         break;
     }
 
-    /* Of no error it would make a stop, and nobody after this heard of the CPU. */
+    /* notifier_from_errno(0) would keep the event from later notifiers. */
     return rc ? notifier_from_errno(rc) : NOTIFY_DONE;
 }
 
@@ -245,8 +274,8 @@ static uint64_t __init random_word(void)
 static int __init cf_check tmem_init(void)
 {
     struct tmem_rs_config config = {
-        .compress = opt_tmem_compress,
-        .dedup = opt_tmem_dedup,
+        .compress = opt_compress,
+        .dedup = opt_dedup,
     };
     unsigned int cpu, i;
     int rc;
@@ -259,7 +288,7 @@ static int __init cf_check tmem_init(void)
         rc = rc ?: alloc_scratch(cpu);
     if ( rc )
     {
-        printk(XENLOG_ERR "tmem: off, no memory to begin with\n");
+        printk(XENLOG_ERR "tmem: off, not enough memory\n");
         for_each_online_cpu ( cpu )
             free_scratch(cpu);
         opt_tmem = false;

@@ -9,6 +9,7 @@
 #include <xen/percpu.h>
 
 struct domain;
+struct page_info;
 struct tmem_rs_guest;
 struct xen_sysctl_tmem_op;
 
@@ -57,11 +58,16 @@ bool tmem_make_room(unsigned long pages);
 /* Gives some of what waits to become metadata back, and says how much. */
 unsigned int tmem_drop_stock(void);
 
-/* Whether a frame holds guests' data, */
+/* Whether a frame holds guests' data. */
 bool tmem_is_data(const struct page_info *page);
-/* whether there are any with a number below `end`, */
+
+/* Whether any frame with a number below `end` does. */
 bool tmem_data_below(unsigned long end);
-/* and who in the library holds it; 0: nobody yet.  Such a page is on no list. */
+
+/*
+ * Who in the library holds a frame of data; 0: nobody yet.  Such a page is on
+ * no list, and nobody else uses the field.
+ */
 #define tmem_holder_of(page) ((page)->up)
 
 /* Until tmem_leave(), takes no frames from there and keeps none. */

@@ -102,7 +102,8 @@ bool tmem_make_room(unsigned long pages)
     do {
         tmem_yield();
         freed = give(TMEM_BATCH, TMEM_RS_WAIT_ALWAYS);
-    } while ( freed && unclaimed_pages() < pages && !hypercall_preempt_check() );
+    } while ( freed && unclaimed_pages() < pages &&
+              !hypercall_preempt_check() );
 
     return freed;
 }

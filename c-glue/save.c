@@ -70,11 +70,25 @@ void tmem_domain_resume(struct domain *d)
     control(d, XEN_SYSCTL_TMEM_OP_SAVE_END);
 }
 
+/* Whether domain_soft_reset() will reset a domain, or refuse to. */
+static bool will_be_reset(struct domain *d)
+{
+    const struct vcpu *v;
+    bool shut_down = true;
+
+    spin_lock(&d->shutdown_lock);
+    for_each_vcpu ( d, v )
+        if ( !v->paused_for_shutdown )
+            shut_down = false;
+    spin_unlock(&d->shutdown_lock);
+
+    return shut_down;
+}
+
 long tmem_soft_reset(struct domain *d, bool begins,
                      XEN_GUEST_HANDLE_PARAM(void) u_domctl)
 {
-    /* Unless it is shut down, the reset is refused, and it goes on with its pools. */
-    if ( !begins || !d->is_shut_down ||
+    if ( !begins || !will_be_reset(d) ||
          control(d, XEN_SYSCTL_TMEM_OP_DESTROY) != -ERESTART )
         return 0;
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: MIT */
 /*
  * XEN_SYSCTL_tmem_op, which public/sysctl.h includes.
  *
@@ -8,8 +8,6 @@
  */
 #ifndef __XEN_PUBLIC_TMEM_SYSCTL_H__
 #define __XEN_PUBLIC_TMEM_SYSCTL_H__
-
-#define XEN_SYSCTL_tmem_op 24
 
 #define XEN_SYSCTL_TMEM_OP_ALL_CLIENTS 0xffffU
 
@@ -52,15 +50,15 @@
 #define XEN_SYSCTL_TMEM_OP_GET_QUOTA              42
 #define XEN_SYSCTL_TMEM_OP_SET_QUOTA              43
 /*
- * Array of xen_tmem_pool_info_t, one for each shared pool that SET_AUTH allowed;
- * returns how many.
+ * Array of xen_tmem_pool_info_t, one for each shared pool that SET_AUTH
+ * allowed; returns how many.
  */
 #define XEN_SYSCTL_TMEM_OP_GET_AUTH               44
 
 struct tmem_handle {
     uint32_t pool_id;
     uint32_t index;
-    uint64_t oid[3];
+    uint64_aligned_t oid[3];
 };
 
 struct xen_tmem_client {
@@ -83,8 +81,8 @@ struct xen_tmem_pool_info {
 #define XEN_TMEM_POOL_INFO_VERSION_SHIFT 24
     uint32_t flags;
     uint32_t id;
-    uint64_t n_pages;   /* OUT; IN must be 0 */
-    uint64_t uuid[2];
+    uint64_aligned_t n_pages; /* OUT; IN must be 0 */
+    uint64_aligned_t uuid[2];
 };
 typedef struct xen_tmem_pool_info xen_tmem_pool_info_t;
 DEFINE_XEN_GUEST_HANDLE(xen_tmem_pool_info_t);
@@ -96,7 +94,7 @@ struct xen_sysctl_tmem_op {
     uint32_t len;       /* IN: size of buf in bytes */
     uint32_t arg;       /* IN: depends on cmd */
     uint32_t pad;       /* IN: must be 0 */
-    uint64_t oid[3];    /* IN: of a page */
+    uint64_aligned_t oid[3]; /* IN: of a page */
     XEN_GUEST_HANDLE_64(char) buf; /* IN/OUT */
 };
 

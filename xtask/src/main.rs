@@ -12,7 +12,6 @@ mod releases;
 mod stamp;
 mod step;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -48,11 +47,7 @@ enum Task {
         choice: Choice,
     },
     /// Try the patches on a tree of Xen: say which apply, and build it with `CONFIG_TMEM` on and off
-    Patches {
-        /// A checkout with git, an unpacked tree, or a tarball; it is copied, and left as it is
-        #[arg(long, value_name = "PATH")]
-        tree: PathBuf,
-    },
+    Patches(patches::Options),
     /// Measure the engine against its budgets, in user space
     Bench(bench::Options),
     /// Build the library, Xen, the test guest and the dom0 that starts it
@@ -104,7 +99,7 @@ fn main() -> ExitCode {
         Task::Boot { machine, choice } => {
             build::everything(&choice).and_then(|built| pool::boot_one(&built, &machine))
         }
-        Task::Patches { tree } => patches::try_on(&tree),
+        Task::Patches(options) => patches::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Build(choice) => build::everything(&choice).map(|built| {
             println!("\n{built}");

@@ -18,6 +18,9 @@ const HVM_OP: usize = 34;
 const SYSCTL: usize = 35;
 const DOMCTL: usize = 36;
 
+/// What Xen answers to a request with the version of another interface.
+const EACCES: i64 = 13;
+
 /// `tmem_op` with the 64-bit layout at `argument`, which may be any address at all: refusing bad ones is Xen's part.
 pub fn tmem(argument: u64) -> i64 {
     // SAFETY: Xen only reads the argument; GET writes to the frame in it, which callers own for writing (see `tmem::Frame`).
@@ -157,6 +160,26 @@ pub fn sysctl(request: &mut [u64; 17]) -> i64 {
     unsafe { call(SYSCTL, [request.as_mut_ptr() as usize, 0, 0, 0]) }
 }
 
+/// The version of that interface, which Xen looks at before it asks who calls: with another one, a request is refused for
+/// that alone.
+///
+/// # Panics
+/// If Xen has none of those from 4.17 on.
+pub fn sysctl_version() -> u64 {
+    const VERSIONS: RangeInclusive<u64> = 0x15..=0x1f;
+    VERSIONS
+        .into_iter()
+        .find(|version| sysctl(&mut sysctl_request(0, *version)) != -EACCES)
+        .unwrap_or_else(|| panic!("Xen takes none of the sysctl versions {VERSIONS:x?}"))
+}
+
+/// A request that the caller fills in.
+pub fn sysctl_request(command: u64, version: u64) -> [u64; 17] {
+    let mut request = [0; 17];
+    request[0] = command | version << 32;
+    request
+}
+
 /// `struct xen_domctl` of Xen's `public/domctl.h`; the words after the domain are the command's own.
 #[repr(C)]
 struct Domctl {
@@ -178,7 +201,6 @@ impl Domctl {
     /// What dom0 asks for a domain; the domain that Xen names. Xen refuses a request of another version with an error that
     /// no request of ours gets otherwise, so the versions are tried.
     fn submit(command: u32, domain: u16, words: [u32; 32]) -> u16 {
-        const EACCES: i64 = 13;
         for version in Self::VERSIONS {
             let mut request = Self {
                 command,

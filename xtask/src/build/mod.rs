@@ -5,7 +5,7 @@ pub mod dom0;
 pub mod link;
 pub mod tmemctl;
 pub mod toolchain;
-mod toolstack;
+pub mod toolstack;
 pub mod xen;
 
 use std::fmt;

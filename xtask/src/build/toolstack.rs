@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::xen::source;
 use crate::files::copy_changed;
-use crate::releases::Chosen;
+use crate::releases::{Chosen, Release};
 use crate::step;
 
 /// Xen's libraries to build, in this order, with it as the last. It needs the private headers of the others, so they
@@ -49,7 +49,6 @@ pub fn build(chosen: &Chosen, dom0: &Path) -> Result<PathBuf> {
     let release = &chosen.release;
     let tree = source::prepare(chosen)?;
     let folder = release.build("toolstack");
-    let what = format!("build libxenguest for Xen {}", release.name);
     let stamp = source::inputs(chosen)?
         .value((LIBRARIES, WITHOUT, NOT_USED))
         .value(release.dom0.as_ref().map(|dom0| &dom0.packages))
@@ -58,9 +57,27 @@ pub fn build(chosen: &Chosen, dom0: &Path) -> Result<PathBuf> {
     if stamp.is_fresh()
         && let Ok(library) = find(&folder)
     {
-        step::reuse(&what);
+        step::reuse(&what(release));
         return Ok(library);
     }
+    let built = make(release, &tree)?;
+    let name = built.file_name().context("a library has a name")?;
+    fs::create_dir_all(&folder)?;
+    let library = folder.join(name);
+    copy_changed(&built, &library)?;
+    stamp.set()?;
+    Ok(library)
+}
+
+fn what(release: &Release) -> String {
+    format!("build libxenguest for Xen {}", release.name)
+}
+
+/// Makes `libxenguest` in a patched tree, and returns where it is.
+///
+/// # Errors
+/// If something does not compile.
+pub fn make(release: &Release, tree: &Path) -> Result<PathBuf> {
     let log = |part: &str| release.named(&format!("toolstack-{part}"));
     let compiler = format!("CC=gcc --sysroot={}", dom0.display());
     let make = |folder: &str| {
@@ -77,8 +94,8 @@ pub fn build(chosen: &Chosen, dom0: &Path) -> Result<PathBuf> {
             .args(NOT_USED)
             // It only has to exist.
             .arg("--with-system-qemu=/bin/true")
-            .current_dir(&tree),
-        "The packages that it needs are listed in xtask/src/debian/needed.rs.",
+            .current_dir(tree),
+        "What it takes is in xtask/src/debian/needed.rs.",
     )?;
     step::run(
         &format!("make headers for Xen {}'s tools", release.name),
@@ -90,18 +107,12 @@ pub fn build(chosen: &Chosen, dom0: &Path) -> Result<PathBuf> {
     // Make does not see that a compiler's arguments or its headers have changed.
     step::output(make("tools/libs").args(["clean", &libraries]))?;
     step::run(
-        &what,
+        &what(release),
         &log("libraries"),
         make("tools/libs").args(["-j2", &libraries]),
         "The patches are in xen-patches/series/tools.",
     )?;
-    let built = find(&tree.join("tools/libs/guest"))?;
-    let name = built.file_name().context("a library has a name")?;
-    fs::create_dir_all(&folder)?;
-    let library = folder.join(name);
-    copy_changed(&built, &library)?;
-    stamp.set()?;
-    Ok(library)
+    find(&tree.join("tools/libs/guest"))
 }
 
 /// Finds the library in a folder, under the name that programs load it by.

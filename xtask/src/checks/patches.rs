@@ -1,33 +1,56 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask patches`: whether the series applies to a tree of Xen, patch by patch, and whether the result builds.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::build::toolchain;
+use super::posting::Posting;
 use crate::build::xen::{self, source};
+use crate::build::{toolchain, toolstack};
 use crate::debian::needed;
 use crate::places::short;
 use crate::releases::{self, Chosen, Origin, Version};
-use crate::step;
 
-/// Applies the series for the version of the tree at `path` to a copy of it, and builds that with `CONFIG_TMEM` on and
-/// off. Prints what failed; returns whether nothing did.
+/// What to do with a tree.
+#[derive(clap::Args)]
+pub struct Options {
+    /// A checkout with git, an unpacked tree, or a tarball; it is copied, and left as it is
+    #[arg(long, value_name = "PATH")]
+    tree: PathBuf,
+    /// Write the series into this folder as it is posted for review upstream. PATH is a checkout then
+    #[arg(long, value_name = "FOLDER")]
+    post: Option<PathBuf>,
+    /// Build the tree after each patch of what is posted
+    #[arg(long, requires = "post")]
+    each: bool,
+}
+
+/// Tries the series for the tree's version, or posts it. Says what failed; whether nothing did.
 ///
 /// # Errors
-/// If it is not a tree of Xen, or the library does not build.
-pub fn try_on(path: &Path) -> Result<bool> {
-    needed::install()?;
+/// If the tree is not one, or the library does not build.
+pub fn run(options: &Options) -> Result<bool> {
+    let path = &options.tree;
     let chosen = Chosen {
         release: releases::of_version(Version::of(path)?)?,
         origin: Origin::given(path)?,
     };
-    let release = &chosen.release;
+    needed::install()?;
     println!(
         "The series is that of Xen {} ({}).",
-        release.name, release.used_by
+        chosen.release.name, chosen.release.used_by
     );
+    match &options.post {
+        Some(folder) => post(&chosen, path, folder, options.each),
+        None => try_on(&chosen),
+    }
+}
+
+/// Applies the series to a copy of the tree, and builds that: the hypervisor with `CONFIG_TMEM` on and off, and the library
+/// with which a toolstack saves domains.
+fn try_on(chosen: &Chosen) -> Result<bool> {
+    let release = &chosen.release;
     let tree = release.build("tree");
     release.unpack(&chosen.origin, &tree)?;
     let mut failed = 0;
@@ -42,25 +65,44 @@ pub fn try_on(path: &Path) -> Result<bool> {
     }
     if failed > 0 {
         println!(
-            "{failed} patches do not apply: nothing was built. The tree is {}.",
+            "Patches that do not apply: {failed}. Nothing was built. The tree is {}.",
             short(&tree)
         );
         return Ok(false);
     }
     source::add_ours(&tree)?;
     let library = toolchain::build_library()?;
+    let [on, off] = xen::try_both(chosen, &tree, &library.object)?;
+    let guest = toolstack::make(release, &tree).map(|_| ());
     let mut built = true;
-    for (config, result) in ["CONFIG_TMEM on", "CONFIG_TMEM off"]
-        .into_iter()
-        .zip(xen::try_both(&chosen, &tree, &library.object)?)
-    {
+    for (what, result) in [
+        ("the hypervisor with CONFIG_TMEM on", on),
+        ("the hypervisor with CONFIG_TMEM off", off),
+        ("libxenguest", guest),
+    ] {
         match result {
-            Ok(()) => step::note(&format!("builds with {config}")),
+            Ok(()) => println!("builds   {what}"),
             Err(error) => {
-                println!("FAILS    with {config}: {error:#}");
+                println!("FAILS    {what}: {error:#}");
                 built = false;
             }
         }
     }
     Ok(built)
+}
+
+/// Writes the series as e-mails; `each`: and builds it patch by patch.
+fn post(chosen: &Chosen, checkout: &Path, folder: &Path, each: bool) -> Result<bool> {
+    let posting = Posting::commit(chosen, checkout)?;
+    let count = posting.write(folder)?;
+    println!(
+        "{count} patches and a cover letter are in {}; git am takes them. They are commits of {}: sign them off there.",
+        folder.display(),
+        posting.place()
+    );
+    if !each {
+        return Ok(true);
+    }
+    let library = toolchain::build_library()?;
+    posting.build_each(chosen, &library.object)
 }

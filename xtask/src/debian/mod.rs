@@ -6,8 +6,10 @@ pub mod suite;
 
 use std::process::Command;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result, ensure};
 
 use crate::step::{self, output};
 
@@ -41,10 +43,10 @@ fn is_at_least(version: &str, least: &str) -> bool {
 fn update_lists(advice: &str) -> Result<()> {
     static DONE: OnceLock<()> = OnceLock::new();
     if DONE.get().is_none() {
-        step::run(
+        update(
             "update apt's package lists",
             "apt-update",
-            apt("apt-get").arg("update"),
+            || apt("apt-get"),
             advice,
         )?;
         DONE.get_or_init(|| ());
@@ -52,11 +54,41 @@ fn update_lists(advice: &str) -> Result<()> {
     Ok(())
 }
 
-/// One of apt's programs, set up to ask no questions and to wait for other installations.
+/// Runs `apt-get update`, as the step `what` with its output in `log`. Waits while another apt has the lists: only
+/// `install` does that by itself.
+fn update(what: &str, log: &str, apt_get: impl Fn() -> Command, advice: &str) -> Result<()> {
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        let Err(error) = step::run(what, log, apt_get().arg("update"), advice) else {
+            return Ok(());
+        };
+        if !is_locked(&error) || began.elapsed() > PATIENCE {
+            return Err(error);
+        }
+        if !told {
+            step::note("another apt is reading the same lists: waiting for it");
+            told = true;
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Whether apt failed only because another one runs.
+fn is_locked(error: &Error) -> bool {
+    format!("{error:#}").contains("Could not get lock")
+}
+
+/// How long another apt is waited for.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// One of apt's programs, which asks nothing, speaks English, and waits for others that install.
 fn apt(program: &str) -> Command {
     let mut apt = Command::new(program);
     apt.env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["-o", "DPkg::Lock::Timeout=600"])
+        .env("LC_ALL", "C.UTF-8")
+        .arg("-o")
+        .arg(format!("DPkg::Lock::Timeout={}", PATIENCE.as_secs()))
         .args(["-o", "APT::Sandbox::User=root"]);
     apt
 }
@@ -73,4 +105,46 @@ fn stands_for(ask: &mut Command, package: &str) -> Result<String> {
         "the package {package} depends on nothing, but should stand for another one"
     );
     Ok(found.unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    use super::*;
+
+    /// apt locks as `fcntl` does, by process, so that another one has to hold the lock.
+    const HOLD: &str = "import fcntl, sys, time
+lock = open(sys.argv[1], 'w')
+fcntl.lockf(lock, fcntl.LOCK_EX)
+print('held', flush=True)
+time.sleep(3)";
+
+    #[test]
+    fn an_update_waits_for_another_one() {
+        let lists = tempfile::tempdir().unwrap();
+        std::fs::create_dir(lists.path().join("partial")).unwrap();
+        let mut holder = Command::new("python3")
+            .args(["-c", HOLD])
+            .arg(lists.path().join("lock"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let out = holder.stdout.take().unwrap();
+        BufReader::new(out).read_line(&mut line).unwrap();
+        let without_sources = || {
+            let mut apt = apt("apt-get");
+            apt.arg("-o")
+                .arg(format!("Dir::State::lists={}", lists.path().display()))
+                .args(["-o", "Dir::Etc::sourcelist=/dev/null"])
+                .args(["-o", "Dir::Etc::sourceparts=/dev/null"]);
+            apt
+        };
+        let at_once = output(without_sources().arg("update")).unwrap_err();
+        assert!(is_locked(&at_once), "{at_once:#}");
+        update("wait for a lock", "test-apt-lock", without_sources, "").unwrap();
+        assert!(holder.wait().unwrap().success());
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 
-use super::{apt, stands_for, update_lists};
+use super::{apt, stands_for, update, update_lists};
 use crate::files::clear;
 use crate::places;
 use crate::step::{self, output};
@@ -45,10 +45,10 @@ impl Suite {
             fs::create_dir_all(suite.home.join("cache/archives/partial"))?;
             fs::write(suite.home.join("status"), "")?;
             fs::write(suite.home.join("sources.list"), suite.sources()?)?;
-            step::run(
+            update(
                 &format!("read the package lists of {name}"),
                 &format!("debian-{name}"),
-                suite.apt("apt-get").arg("update"),
+                || suite.apt("apt-get"),
                 ADVICE,
             )?;
             read.push(name.to_owned());

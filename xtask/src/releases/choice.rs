@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Error, Result, bail, ensure};
 
 use super::source::Origin;
 use super::table::{self, Release};
@@ -34,33 +34,26 @@ impl Choice {
     /// If there is no such release, or no source for any.
     pub fn one(&self) -> Result<Chosen> {
         if let Some(path) = &self.source {
-            let release = self.release_for(path)?;
             let origin = Origin::given(path)?;
+            let release = self.release_for(path)?;
+            ensure_bootable(&release)?;
             return Ok(say(release, origin, "--source names it"));
         }
         if let Some(name) = &self.xen {
             let release = table::named(name)?;
+            ensure_bootable(&release)?;
             let origin = release.find_source()?;
             return Ok(say(release, origin, "--xen names it"));
         }
-        let mut reasons = Vec::new();
+        let mut why = "the newest release";
         for release in table::bootable()? {
             match release.find_source() {
-                Ok(origin) => {
-                    let why = if reasons.is_empty() {
-                        "the newest release".to_owned()
-                    } else {
-                        format!(
-                            "the newest release whose source can be had; {}",
-                            reasons.join("; ")
-                        )
-                    };
-                    return Ok(say(release, origin, &why));
-                }
-                Err(error) => reasons.push(format!("not {}: {error:#}", release.name)),
+                Ok(origin) => return Ok(say(release, origin, why)),
+                Err(error) => leave_out(&release, &error),
             }
+            why = "the newest release whose source can be had";
         }
-        bail!("no release's source can be had: {}", reasons.join("; "))
+        bail!("{NONE}")
     }
 
     /// All releases that `test` runs on: the chosen one, or each that boots and whose source is available. Prints which
@@ -73,31 +66,49 @@ impl Choice {
             return Ok(vec![self.one()?]);
         }
         let mut chosen = Vec::new();
-        let mut reasons = Vec::new();
         for release in table::bootable()? {
             match release.find_source() {
                 Ok(origin) => chosen.push(say(release, origin, "its source can be had")),
-                Err(error) => {
-                    step::note(&format!("left out: Xen {}: {error:#}", release.name));
-                    reasons.push(format!("{}: {error:#}", release.name));
-                }
+                Err(error) => leave_out(&release, &error),
             }
         }
-        ensure!(
-            !chosen.is_empty(),
-            "no release's source can be had: {}",
-            reasons.join("; ")
-        );
+        ensure!(!chosen.is_empty(), "{NONE}");
         Ok(chosen)
     }
 
     /// The release that `--xen` names, or else that of the source at `path`.
     fn release_for(&self, path: &Path) -> Result<Release> {
-        match &self.xen {
-            Some(name) => table::named(name),
-            None => table::of_version(Version::of(path)?),
-        }
+        let version = Version::of(path)?;
+        let Some(name) = &self.xen else {
+            return table::of_version(version);
+        };
+        let release = table::named(name)?;
+        ensure!(
+            release.xen == version,
+            "--xen {name} is Xen {}, and {} is Xen {version}",
+            release.xen,
+            path.display()
+        );
+        Ok(release)
     }
+}
+
+/// What it says where no release is left.
+const NONE: &str = "the source of no release can be had. Name one by --source PATH: a tarball of Xen, or a git checkout";
+
+/// Only what boots is built with all that belongs to it.
+fn ensure_bootable(release: &Release) -> Result<()> {
+    ensure!(
+        release.dom0.is_some(),
+        "xen-patches/{}/release.toml has no dom0 to boot Xen {0} with. To build it: ./tmem patches --tree PATH",
+        release.name
+    );
+    Ok(())
+}
+
+fn leave_out(release: &Release, error: &Error) {
+    let reason = format!("left out: Xen {}: {error:#}", release.name);
+    step::note(&reason.replace('\n', "\n           "));
 }
 
 fn say(release: Release, origin: Origin, why: &str) -> Chosen {

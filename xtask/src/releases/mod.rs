@@ -3,11 +3,15 @@
 //! release's number.
 
 mod choice;
+mod patch;
 mod source;
 mod table;
 mod tree;
 
 pub use choice::{Choice, Chosen};
+pub use patch::Patch;
 pub use source::Origin;
+#[cfg(test)]
+pub use table::newest;
 pub use table::{Dom0, Release, of_version};
 pub use tree::Version;

@@ -136,20 +136,13 @@ impl Places {
     /// Finds the source in the first place that has it; downloads go to the folder `home`.
     ///
     /// # Errors
-    /// If no place has it; says what each lacks.
-    pub fn find(&self, home: &Path) -> Result<Origin> {
-        let mut lacking = Vec::new();
+    /// If none has: it says what each lacks.
+    pub fn find(&self, version: Version, home: &Path) -> Result<Origin> {
         let cache = cache();
-        for archive in &self.archives {
-            let path = cache.join(archive);
-            if path.is_file() {
-                return Ok(Origin {
-                    path,
-                    from: "from the cache folder".to_owned(),
-                });
-            }
-            lacking.push(format!("{} is not there", path.display()));
-        }
+        let mut lacking = match self.find_cached(version, &cache) {
+            Ok(origin) => return Ok(origin),
+            Err(lacking) => lacking,
+        };
         if let Some(package) = &self.package {
             match package.fetch(&home.join("download")) {
                 Ok(origin) => return Ok(origin),
@@ -162,7 +155,36 @@ impl Places {
                 Err(error) => lacking.push(format!("{error:#}")),
             }
         }
-        bail!("its source is not available: {}", lacking.join("; "))
+        bail!(
+            "its source can't be had:\n    {}\nPut a tarball into {}, or name one, or a git checkout, by --source PATH",
+            lacking.join("\n    "),
+            cache.display()
+        )
+    }
+}
+
+impl Places {
+    /// A tarball in the folder `cache`, or what is wrong with each that could be there.
+    fn find_cached(&self, version: Version, cache: &Path) -> Result<Origin, Vec<String>> {
+        let mut lacking = Vec::new();
+        for archive in &self.archives {
+            let path = cache.join(archive);
+            if !path.is_file() {
+                lacking.push(format!("{} is not there", path.display()));
+                continue;
+            }
+            match Version::of(&path) {
+                Ok(is) if is == version => {
+                    return Ok(Origin {
+                        path,
+                        from: "from the cache folder".to_owned(),
+                    });
+                }
+                Ok(is) => lacking.push(format!("{} is Xen {is}", path.display())),
+                Err(error) => lacking.push(format!("{error:#}")),
+            }
+        }
+        Err(lacking)
     }
 }
 
@@ -274,4 +296,39 @@ fn archive_in(folder: &Path) -> Option<PathBuf> {
         .ok()?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.to_string_lossy().contains(".orig.tar."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tarball_in_the_cache_folder_is_looked_into() {
+        let cache = tempfile::tempdir().unwrap();
+        let tree = cache.path().join("xen/xen");
+        fs::create_dir_all(&tree).unwrap();
+        let makefile = "export XEN_VERSION = 4\nexport XEN_SUBVERSION = 20\n";
+        fs::write(tree.join("Makefile"), makefile).unwrap();
+        let places = Places {
+            archives: vec!["absent.tar".to_owned(), "xen.tar".to_owned()],
+            package: None,
+            upstream: None,
+            trees: Vec::new(),
+        };
+        let find = |version: &str| {
+            let version = Version::try_from(version.to_owned()).unwrap();
+            places.find_cached(version, cache.path())
+        };
+        let archive = cache.path().join("xen.tar");
+        let mut tar = Command::new("tar");
+        tar.arg("-cf").arg(&archive).arg("-C").arg(cache.path());
+        output(tar.arg("xen")).unwrap();
+        assert_eq!(find("4.20").ok().unwrap().path, archive);
+        let lacking = find("4.17").err().unwrap().join("\n");
+        assert!(lacking.contains("absent.tar is not there"), "{lacking}");
+        assert!(lacking.contains("xen.tar is Xen 4.20"), "{lacking}");
+        fs::write(&archive, "cut short").unwrap();
+        let lacking = find("4.20").err().unwrap().join("\n");
+        assert!(lacking.contains("damaged"), "{lacking}");
+    }
 }

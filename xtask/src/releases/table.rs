@@ -101,7 +101,7 @@ impl Release {
     /// # Errors
     /// If it is not available; says what each place lacks.
     pub fn find_source(&self) -> Result<Origin> {
-        self.source.find(&self.build(""))
+        self.source.find(self.xen, &self.build(""))
     }
 
     /// Unpacks its source into the folder `to`, and checks it.
@@ -134,8 +134,13 @@ fn folder() -> PathBuf {
 /// # Errors
 /// If one can't be read; says which line is wrong, and why.
 pub fn all() -> Result<Vec<Release>> {
+    rows(&folder())
+}
+
+/// The rows of the table in `folder`.
+fn rows(folder: &Path) -> Result<Vec<Release>> {
     let mut releases = Vec::new();
-    for entry in fs::read_dir(folder()).context("can't list xen-patches/")? {
+    for entry in fs::read_dir(folder).context("can't list xen-patches/")? {
         let row = entry?.path().join("release.toml");
         if row.exists() {
             releases.push(read(&row)?);
@@ -163,7 +168,10 @@ fn read(row: &Path) -> Result<Release> {
 /// # Errors
 /// If the table has none; says which it has.
 pub fn of_version(version: Version) -> Result<Release> {
-    let releases = all()?;
+    version_among(all()?, version)
+}
+
+fn version_among(releases: Vec<Release>, version: Version) -> Result<Release> {
     let known: Vec<_> = releases
         .iter()
         .map(|release| release.xen.to_string())
@@ -184,7 +192,10 @@ pub fn of_version(version: Version) -> Result<Release> {
 /// # Errors
 /// If there is none; says which there are.
 pub fn named(name: &str) -> Result<Release> {
-    let releases = all()?;
+    name_among(all()?, name)
+}
+
+fn name_among(releases: Vec<Release>, name: &str) -> Result<Release> {
     let names: Vec<_> = releases
         .iter()
         .map(|release| release.name.clone())
@@ -210,6 +221,15 @@ pub fn bootable() -> Result<Vec<Release>> {
     Ok(releases)
 }
 
+/// The newest, which may not boot.
+///
+/// # Errors
+/// As [`all`].
+#[cfg(test)]
+pub fn newest() -> Result<Release> {
+    all()?.into_iter().next().context("the table is not empty")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +242,42 @@ mod tests {
             assert!(!release.patches().unwrap().is_empty(), "{}", release.name);
             release.configuration().unwrap();
         }
+    }
+
+    #[test]
+    fn a_copy_of_a_row_is_a_release_by_its_folders_name() {
+        let table = tempfile::tempdir().unwrap();
+        let copy = |from: &str, name: &str, change: [&str; 2]| {
+            let row = fs::read_to_string(folder().join(from).join("release.toml")).unwrap();
+            assert!(row.contains(change[0]));
+            let home = table.path().join(name);
+            fs::create_dir(&home).unwrap();
+            let row = row.replace(change[0], change[1]);
+            fs::write(home.join("release.toml"), row).unwrap();
+        };
+        let rows = || rows(table.path()).unwrap();
+        let nothing = ["", ""];
+        copy("4.20", "4.20", nothing);
+        copy("4.20", "4.20-mine", nothing);
+        copy("4.20", "9.9", ["xen = \"4.20\"", "xen = \"9.9\""]);
+        let names: Vec<_> = rows().into_iter().map(|row| row.name).collect();
+        assert_eq!(names, ["9.9", "4.20", "4.20-mine"]);
+        let mine = name_among(rows(), "4.20-mine").unwrap();
+        assert_eq!(
+            mine.patches().unwrap(),
+            named("4.20").unwrap().patches().unwrap()
+        );
+        assert!(mine.dom0.is_some());
+        assert!(mine.build("xen").ends_with("build/4.20-mine/xen"));
+        let of = |version: &str| {
+            let version = Version::try_from(version.to_owned()).unwrap();
+            version_among(rows(), version).map(|row| row.name)
+        };
+        assert_eq!(of("9.9").unwrap(), "9.9");
+        // Of two rows of one version `--xen` takes the second.
+        assert_eq!(of("4.20").unwrap(), "4.20");
+        let error = of("4.18").unwrap_err().to_string();
+        assert!(error.contains("4.18") && error.contains("9.9"), "{error}");
     }
 
     #[test]

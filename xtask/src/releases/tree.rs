@@ -38,13 +38,7 @@ impl Version {
                 )
             })?
         } else {
-            output(
-                Command::new("tar")
-                    .args(["--extract", "--to-stdout", "--wildcards", "--file"])
-                    .arg(path)
-                    .arg(format!("*/{MAKEFILE}")),
-            )
-            .with_context(|| format!("{} is not a tarball of Xen's source", path.display()))?
+            in_tarball(path)?
         };
         Self::in_makefile(&makefile)
             .with_context(|| format!("{MAKEFILE} of {} states no version", path.display()))
@@ -62,6 +56,29 @@ impl Version {
             minor: number("XEN_SUBVERSION")?,
         })
     }
+}
+
+/// The tarball's [`MAKEFILE`]. All of the tarball is read, so that one which is cut short is noticed.
+fn in_tarball(path: &Path) -> Result<String> {
+    let tar = Command::new("tar")
+        .args(["--extract", "--to-stdout", "--wildcards", "--file"])
+        .arg(path)
+        .arg(format!("*/{MAKEFILE}"))
+        .output()
+        .context("can't run tar")?;
+    let said = String::from_utf8_lossy(&tar.stderr);
+    let said = said.lines().next().unwrap_or("tar does not say why");
+    ensure!(
+        !said.contains("Not found in archive"),
+        "{} is not Xen's source: it has no {MAKEFILE}",
+        path.display()
+    );
+    ensure!(
+        tar.status.success(),
+        "{} is damaged, or not a tarball: {said}",
+        path.display()
+    );
+    Ok(String::from_utf8_lossy(&tar.stdout).into_owned())
 }
 
 impl TryFrom<String> for Version {
@@ -150,6 +167,38 @@ mod tests {
         assert_eq!(version.to_string(), "4.20");
         assert_eq!(Version::try_from("4.20".to_owned()), Ok(version));
         assert!(Version::in_makefile("all: build\n").is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_tarball_is_said() {
+        let home = tempfile::tempdir().unwrap();
+        let tarball = home.path().join("xen.tar.gz");
+        let pack = |file: &str, text: &[u8]| {
+            let tree = home.path().join("tree");
+            let _ = fs::remove_dir_all(&tree);
+            fs::create_dir_all(tree.join(file).parent().unwrap()).unwrap();
+            fs::write(tree.join(file), text).unwrap();
+            let mut tar = Command::new("tar");
+            output(
+                tar.arg("-czf")
+                    .arg(&tarball)
+                    .arg("-C")
+                    .arg(home.path())
+                    .arg("tree"),
+            )
+            .unwrap();
+        };
+        let error = || Version::of(&tarball).unwrap_err().to_string();
+        pack("README", b"not Xen");
+        assert!(error().contains("has no xen/Makefile"), "{}", error());
+        pack(MAKEFILE, b"all: build\n");
+        assert!(error().contains("states no version"), "{}", error());
+        let makefile = b"export XEN_VERSION = 4\nexport XEN_SUBVERSION = 20\n";
+        pack(MAKEFILE, makefile);
+        assert_eq!(Version::of(&tarball).unwrap().to_string(), "4.20");
+        let whole = fs::read(&tarball).unwrap();
+        fs::write(&tarball, &whole[..whole.len() - 20]).unwrap();
+        assert!(error().contains("is damaged"), "{}", error());
     }
 
     #[test]

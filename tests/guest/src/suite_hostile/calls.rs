@@ -32,12 +32,12 @@ pub fn run() {
 
 /// What is the administrator's does nothing for a guest, and leaves everything as it was.
 fn administration() {
-    const INTERFACE_VERSION: u64 = 0x15;
     const TMEM_OP: u64 = 24;
     const REFUSED: i64 = -1;
     let [page, target, ..] = page::of_vcpu(0);
     let pool = Kind::Persistent.new_pool();
     let handle = Handle::new(pool, 1, 1);
+    let version = hypercall::sysctl_version();
     Content::Text.fill(page, 1);
     check!(Code::DONE, handle.put(page), "administration/put a page");
     for (command, name) in [(0, "control"), (101, "auth"), (102, "restore")] {
@@ -58,8 +58,7 @@ fn administration() {
     ] {
         let refused = (0..50_u64)
             .filter(|command| {
-                let mut request = [0; 17];
-                request[0] = TMEM_OP | INTERFACE_VERSION << 32;
+                let mut request = hypercall::sysctl_request(TMEM_OP, version);
                 request[1] = *command;
                 request[2] = client | 4096 << 32;
                 request[3] = 1 << 20;

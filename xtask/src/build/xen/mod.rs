@@ -15,7 +15,7 @@ use crate::releases::Chosen;
 use variant::Variant;
 
 pub use test_build::{build as build_for_tests, build_pager};
-pub use variant::{check_without_tmem, try_both};
+pub use variant::{build_between, check_without_tmem, try_both};
 
 /// A built hypervisor.
 pub struct Xen {

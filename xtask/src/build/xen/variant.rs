@@ -52,8 +52,7 @@ impl Variant {
             return Ok(());
         }
         self.configure(release, source::inputs(chosen)?, tree)?;
-        fs::create_dir_all(home.join("common/tmem"))?;
-        copy_changed(object, &home.join("common/tmem/tmem-rs.o"))?;
+        self.add_library(release, object)?;
         self.make(
             release,
             tree,
@@ -76,6 +75,13 @@ impl Variant {
             "The patches are in xen-patches/.",
         )?;
         step::output(Command::new("nm").arg(self.home(release).join("xen-syms")))
+    }
+
+    /// Lays the Rust library where Xen's build expects it.
+    fn add_library(&self, release: &Release, object: &Path) -> Result<()> {
+        let folder = self.home(release).join("common/tmem");
+        fs::create_dir_all(&folder)?;
+        copy_changed(object, &folder.join("tmem-rs.o"))
     }
 
     fn configure(&self, release: &Release, inputs: Inputs, tree: &Path) -> Result<()> {
@@ -128,8 +134,11 @@ impl Variant {
     }
 }
 
-/// Checks that with `CONFIG_TMEM` off the patched Xen builds and contains nothing of tmem. Returns that Xen, which is
-/// for PV guests only: that takes half the time, and the patches do not touch HVM.
+/// For builds that show only that something builds: it takes half the time, and none of the patches is about HVM.
+const WITHOUT_HVM: &str = "# CONFIG_HVM is not set\n";
+
+/// Checks that with `CONFIG_TMEM` off the patched Xen builds and holds nothing of tmem. Returns that Xen, which is for PV
+/// guests only.
 ///
 /// # Errors
 /// Says what is wrong.
@@ -138,7 +147,7 @@ pub fn check_without_tmem(chosen: &Chosen) -> Result<PathBuf> {
     let tree = source::prepare(chosen)?;
     let variant = Variant {
         folder: "plain",
-        config: "# CONFIG_HVM is not set\n".to_owned(),
+        config: WITHOUT_HVM.to_owned(),
         aside: true,
     };
     let stamp = source::inputs(chosen)?
@@ -168,7 +177,7 @@ pub fn try_both(chosen: &Chosen, tree: &Path, object: &Path) -> Result<[Result<(
     };
     let off = Variant {
         folder: "tree-off",
-        config: String::new(),
+        config: WITHOUT_HVM.to_owned(),
         aside: false,
     };
     let inputs = || Ok::<_, anyhow::Error>(source::inputs(chosen)?.value(tree));
@@ -178,7 +187,31 @@ pub fn try_both(chosen: &Chosen, tree: &Path, object: &Path) -> Result<[Result<(
     ])
 }
 
-/// Checks a list of symbols for those of tmem. Xen's own bootmem and initmem only sound alike.
+/// Builds a tree between two patches of the series, with `CONFIG_TMEM` on as soon as there is one.
+///
+/// # Errors
+/// If it does not compile.
+pub fn build_between(chosen: &Chosen, tree: &Path, object: &Path) -> Result<()> {
+    let release = &chosen.release;
+    let variant = Variant {
+        folder: "posted",
+        config: release.configuration()? + WITHOUT_HVM,
+        aside: false,
+    };
+    let options = tree.join("xen/common/tmem/Kconfig").exists();
+    let inputs = source::inputs(chosen)?.value((tree, options));
+    variant.configure(release, inputs, tree)?;
+    variant.add_library(release, object)?;
+    variant.make(
+        release,
+        tree,
+        "build",
+        "build Xen up to this patch",
+        "Each patch has to build with those before it.",
+    )
+}
+
+/// Xen has a bootmem and an initmem of its own.
 fn ensure_without_tmem(symbols: &str) -> Result<()> {
     let ours: Vec<_> = symbols
         .lines()
