@@ -3,9 +3,9 @@
 
 pub mod dom0;
 pub mod link;
-pub mod tmemctl;
+pub mod programs;
 pub mod toolchain;
-mod toolstack;
+pub mod toolstack;
 pub mod xen;
 
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::places::short;
 use crate::releases::{self, Chosen};
 use crate::step;
 use dom0::Dom0;
-use tmemctl::Tools;
+use programs::Tools;
 use toolchain::{Kernels, Library};
 use xen::Xen;
 
@@ -118,7 +118,7 @@ impl Shared {
     pub fn build() -> Result<Self> {
         thread::scope(|scope| {
             let guests =
-                scope.spawn(|| Ok::<_, Error>((toolchain::build_kernels()?, tmemctl::build()?)));
+                scope.spawn(|| Ok::<_, Error>((toolchain::build_kernels()?, programs::tmemctl()?)));
             let library = toolchain::build_library()?;
             let (kernels, tmemctl) = guests.join().expect("building does not panic")?;
             Ok(Self {
