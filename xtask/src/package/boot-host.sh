@@ -12,7 +12,7 @@ has_said() {
     return 1
 }
 
-# The title of the hypervisor that an entry of the boot menu starts.
+# The hypervisor that the first entry of the boot menu with one starts.
 first_entry() {
     grep -m 1 -o 'multiboot2*[[:space:]]*/boot/xen-[^ ]*' /tmp/grub.cfg
 }
@@ -62,6 +62,14 @@ expect "it starts" xl create /etc/xen/guest.cfg
 expect "it swaps" has_said "guest: holds"
 tmemctl list
 expect "the policy gave it room" sh -c "tmemctl list | grep 512"
+
+begin "upgrade while the guest runs"
+expect "later packages can be installed" sh -c "dpkg --install /srv/*.deb"
+expect "the service is still on" systemctl is-active tmemctl
+expect "it is the later one" sh -c "dpkg-query -W tmemctl | grep later"
+expect "a reboot is asked for" grep -q xen-hypervisor /run/reboot-required.pkgs
+
+begin "save and restore"
 expect "it can be saved" xl save guest /root/saved
 expect "no domain uses tmem meanwhile" sh -c "tmemctl list | grep -q 'No domain uses tmem'"
 expect "it can be restored" xl restore /root/saved

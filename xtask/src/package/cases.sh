@@ -38,12 +38,12 @@ install() {
     apt-get install --yes --no-install-recommends --allow-downgrades "$@" < /dev/null
 }
 
-# All files, but for what dpkg and apt note down, and what is made again from other files.
+# All files, but for what dpkg, apt and DKMS note down for themselves, and what is made again from other files.
 everything() {
     find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /work \
-        -o -path /var/cache -o -path /var/log -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /boot/initrd.img-* \
-        -o -path /etc/ld.so.cache -o -path '/lib/modules/*/modules.*' -o -path '/usr/lib/modules/*/modules.*' \
-        -o -path /var/lib/systemd/deb-systemd-helper-enabled -o -path /var/lib/systemd/deb-systemd-helper-masked \) -prune -o -print | sort
+        -o -path /var/cache -o -path /var/log -o -path /var/lib/dpkg -o -path /var/lib/apt \
+        -o -path '/var/lib/dkms/mok.*' -o -path '/boot/initrd.img-*' -o -path /etc/ld.so.cache \
+        -o -path '/usr/lib/modules/*/modules.*' -o -path '/var/lib/systemd/deb-systemd-helper-*' \) -prune -o -print | sort
 }
 
 # nothing_left BEFORE: the files are those that the file BEFORE lists.

@@ -32,6 +32,7 @@ if [ "$name" = host ]; then
     mkdir -p /boot/grub /var/log/xen/console
     gzip -dc /boot/xen-*~tmem.gz > /work/boot/xen
     cp /work/boot/guest.kernel /work/boot/guest.initrd /srv/
+    cp /work/later/xen-hypervisor-*.deb /work/later/libxenguest*.deb /work/later/tmemctl_*.deb /srv/
 else
     echo SWAP_DISK=/dev/xvdb >> /etc/default/tmem
     echo SWAP_ON_SUSPEND=keep >> /etc/default/tmem
