@@ -7,6 +7,7 @@ mod debian;
 mod files;
 mod linux;
 mod machines;
+mod package;
 mod places;
 mod releases;
 mod stamp;
@@ -87,6 +88,8 @@ enum Task {
     Linux(linux::Options),
     /// Test disks under dm-tmem on stock kernels, or the driver's mutants
     LinuxDisks(linux::DiskOptions),
+    /// Make Debian packages for hosts and for guests
+    Package(package::Options),
     /// Install the Debian packages that the other tasks need
     Setup,
 }
@@ -125,6 +128,7 @@ fn main() -> ExitCode {
         }),
         Task::Linux(options) => linux::run(&options),
         Task::LinuxDisks(options) => linux::try_disks(&options),
+        Task::Package(options) => package::run(&options),
         Task::Setup => needed::install().map(|()| true),
     };
     match done {

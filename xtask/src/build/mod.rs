@@ -3,7 +3,7 @@
 
 pub mod dom0;
 pub mod link;
-pub mod tmemctl;
+pub mod programs;
 pub mod toolchain;
 pub mod toolstack;
 pub mod xen;
@@ -20,7 +20,7 @@ use crate::places::short;
 use crate::releases::{self, Chosen};
 use crate::step;
 use dom0::Dom0;
-use tmemctl::Tools;
+use programs::Tools;
 use toolchain::{Kernels, Library};
 use xen::Xen;
 
@@ -98,7 +98,11 @@ fn prepare(chosen: &Chosen) -> Result<()> {
     Ok(())
 }
 
-fn dom0_of(chosen: &Chosen) -> Result<Dom0> {
+/// The dom0 of a release.
+///
+/// # Errors
+/// If its row has none, or a package can't be had.
+pub fn dom0_of(chosen: &Chosen) -> Result<Dom0> {
     let release = &chosen.release;
     let recipe = release.dom0.as_ref();
     let recipe = recipe.with_context(|| {
@@ -118,7 +122,7 @@ impl Shared {
     pub fn build() -> Result<Self> {
         thread::scope(|scope| {
             let guests =
-                scope.spawn(|| Ok::<_, Error>((toolchain::build_kernels()?, tmemctl::build()?)));
+                scope.spawn(|| Ok::<_, Error>((toolchain::build_kernels()?, programs::tmemctl()?)));
             let library = toolchain::build_library()?;
             let (kernels, tmemctl) = guests.join().expect("building does not panic")?;
             Ok(Self {

@@ -60,7 +60,7 @@ pub fn build(chosen: &Chosen, dom0: &Path) -> Result<PathBuf> {
         step::reuse(&what(release));
         return Ok(library);
     }
-    let built = make(release, &tree)?;
+    let built = make(release, &tree, Some(dom0))?;
     let name = built.file_name().context("a library has a name")?;
     fs::create_dir_all(&folder)?;
     let library = folder.join(name);
@@ -73,16 +73,16 @@ fn what(release: &Release) -> String {
     format!("build libxenguest for Xen {}", release.name)
 }
 
-/// Makes `libxenguest` in a patched tree, and returns where it is.
+/// Makes `libxenguest` in a patched tree, for `dom0` or for this machine, and returns where it is.
 ///
 /// # Errors
 /// If something does not compile.
-pub fn make(release: &Release, tree: &Path) -> Result<PathBuf> {
+pub fn make(release: &Release, tree: &Path, dom0: Option<&Path>) -> Result<PathBuf> {
     let log = |part: &str| release.named(&format!("toolstack-{part}"));
-    let compiler = format!("CC=gcc --sysroot={}", dom0.display());
+    let compiler = dom0.map(|dom0| format!("CC=gcc --sysroot={}", dom0.display()));
     let make = |folder: &str| {
         let mut make = Command::new("make");
-        make.arg("-C").arg(tree.join(folder)).arg(&compiler);
+        make.arg("-C").arg(tree.join(folder)).args(&compiler);
         make.env_remove("MAKEFLAGS");
         make
     };

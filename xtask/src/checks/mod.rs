@@ -9,6 +9,7 @@ pub mod library_check;
 mod licences;
 pub mod long;
 pub mod patches;
+mod paths;
 mod posting;
 pub mod races;
 pub mod soak;

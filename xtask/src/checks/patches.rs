@@ -73,7 +73,7 @@ fn try_on(chosen: &Chosen) -> Result<bool> {
     source::add_ours(&tree)?;
     let library = toolchain::build_library()?;
     let [on, off] = xen::try_both(chosen, &tree, &library.object)?;
-    let guest = toolstack::make(release, &tree).map(|_| ());
+    let guest = toolstack::make(release, &tree, None).map(|_| ());
     let mut built = true;
     for (what, result) in [
         ("the hypervisor with CONFIG_TMEM on", on),

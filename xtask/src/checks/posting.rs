@@ -174,7 +174,7 @@ impl Posting {
         }
         say(
             "libxenguest, with all of them",
-            toolstack::make(&chosen.release, &self.clone).map(|_| ()),
+            toolstack::make(&chosen.release, &self.clone, None).map(|_| ()),
         );
         git(&self.clone, &["checkout", "--quiet", "--force", BRANCH])?;
         Ok(good)

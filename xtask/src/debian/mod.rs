@@ -2,14 +2,16 @@
 //! Debian's packages: those installed on this machine, and those of any suite, unpacked without being installed.
 
 pub mod needed;
+pub mod root;
 pub mod suite;
 
+use std::fs;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 
 use crate::step::{self, output};
 
@@ -23,6 +25,20 @@ pub fn check_machine() -> Result<()> {
         "apt-get is not here: this needs Debian 12 (bookworm) or 13 (trixie) on x86-64"
     );
     Ok(())
+}
+
+/// The suite that this machine runs, such as `trixie`.
+///
+/// # Errors
+/// If it does not say.
+pub fn suite() -> Result<String> {
+    let file = "/etc/os-release";
+    let text = fs::read_to_string(file).with_context(|| format!("can't read {file}"))?;
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let name = name.with_context(|| format!("{file} has no VERSION_CODENAME"))?;
+    Ok(name.trim_matches('"').to_owned())
 }
 
 /// The version that is installed, if any.

@@ -163,6 +163,7 @@ impl<'a> Guest<'a> {
                 ),
                 (files.as_path(), ""),
             ],
+            disks: &[],
             end: Some("Entering ACPI S5"),
             limit,
         };

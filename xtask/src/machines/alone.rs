@@ -78,6 +78,7 @@ impl Alone {
                 &built.shared.kernels.wide,
                 &format!("suite={}", self.suites),
             )],
+            disks: &[],
             end: None,
             limit: Duration::from_mins(4),
         }

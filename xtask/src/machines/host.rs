@@ -177,6 +177,7 @@ impl Host<'_> {
             xen: &hypervisor,
             options: &format!("{OPTIONS} {}", host.options),
             modules: &modules,
+            disks: &[],
             end: Some("Entering ACPI S5"),
             limit: host.limit,
         }

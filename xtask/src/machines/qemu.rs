@@ -58,7 +58,9 @@ pub struct Machine<'a> {
     pub options: &'a str,
     /// The files that Xen starts as dom0 and passes to it, with their arguments.
     pub modules: &'a [(&'a Path, &'a str)],
-    /// A line that says that everything is done; without one, the machine ends by itself.
+    /// Disks. What is written to them is gone with the machine.
+    pub disks: &'a [PathBuf],
+    /// A line that says that all is done; without one the machine ends by itself.
     pub end: Option<&'a str>,
     /// How long to wait for it.
     pub limit: Duration,
@@ -172,6 +174,11 @@ impl Machine<'_> {
             modules.push(format!("{link} {arguments}").trim_end().to_owned());
         }
         let mut qemu = Command::new("qemu-system-x86_64");
+        for disk in self.disks {
+            let path = disk.to_str().context("a path is text")?.replace(',', ",,");
+            qemu.arg("-drive")
+                .arg(format!("file={path},format=raw,if=virtio,snapshot=on"));
+        }
         qemu.current_dir(&folder)
             .args(["-accel", "tcg"])
             .args(self.hardware.arguments())

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Error, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 
 use super::source::Origin;
 use super::table::{self, Release};
@@ -56,7 +56,29 @@ impl Choice {
         bail!("{NONE}")
     }
 
-    /// All releases that `test` runs on: the chosen one, or each that boots and whose source is available. Prints which
+    /// What was asked for, or the release that hosts of Debian's `suite` run.
+    ///
+    /// # Errors
+    /// If there is none, or no source of it.
+    pub fn of_suite(&self, suite: &str) -> Result<Chosen> {
+        if self.xen.is_some() || self.source.is_some() {
+            return self.one();
+        }
+        let mut releases = table::bootable()?.into_iter();
+        let release = releases.find(|release| {
+            let dom0 = release.dom0.as_ref();
+            dom0.is_some_and(|dom0| dom0.suite == suite)
+        });
+        let release = release.with_context(|| {
+            format!(
+                "this machine runs Debian's {suite}, which no release has: choose one with --xen"
+            )
+        })?;
+        let origin = release.find_source()?;
+        Ok(say(release, origin, &format!("it is {suite}'s")))
+    }
+
+    /// All that `test` runs on: what was asked for, or each release that boots and whose source can be had. Says which
     /// were left out, and why.
     ///
     /// # Errors

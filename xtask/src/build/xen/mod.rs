@@ -21,6 +21,8 @@ pub use variant::{build_between, check_without_tmem, try_both};
 pub struct Xen {
     /// For a boot loader; this is what a host installs.
     pub compressed: PathBuf,
+    /// What it is configured to be.
+    pub configuration: PathBuf,
     /// For QEMU.
     pub image: PathBuf,
     /// With all symbols.
@@ -43,6 +45,7 @@ pub fn build(chosen: &Chosen, object: &Path, aside: bool) -> Result<Xen> {
     let home = variant.home(release);
     let xen = Xen {
         compressed: release.build(&format!("xen-{}-tmem.gz", release.name)),
+        configuration: home.join(".config"),
         image: home.join("xen"),
         symbols: home.join("xen-syms"),
     };

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Installs, upgrades and removes packages, each time in a small Debian that is as it was before.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use super::source::Build;
+use super::{Packages, boot};
+use crate::debian::root::Root;
+use crate::machines::tally::Tally;
+use crate::places;
+use crate::releases::Chosen;
+use crate::step;
+
+pub const CASES: &str = include_str!("cases.sh");
+const HOST: &str = include_str!("host.sh");
+const GUEST: &str = include_str!("guest.sh");
+
+/// What a guest has whose owner can build modules.
+pub const GUEST_HAS: &[&str] = &[
+    "dkms",
+    "dmsetup",
+    "e2fsprogs",
+    "initramfs-tools",
+    "linux-headers-amd64",
+    "linux-image-amd64",
+    "systemd-sysv",
+];
+
+/// Tries packages, and others that are made for that from the same.
+pub fn check(packages: &Packages, chosen: Option<&Chosen>) -> Tally {
+    let mut tally = Tally::default();
+    let again = super::pack(&packages.suite, chosen, Build::Again);
+    if let Some(again) = tally.check(again) {
+        tally.check(are_equal(packages, &again));
+    }
+    tally.check(super::pack(&packages.suite, chosen, Build::Later));
+    tally.add(run(packages, "guest", GUEST_HAS, GUEST, ""));
+    if let Some(xen) = &packages.xen {
+        let has = [
+            "e2fsprogs",
+            "grub2-common",
+            "initramfs-tools",
+            "linux-image-amd64",
+            "systemd-sysv",
+            &format!("xen-hypervisor-{xen}-amd64"),
+            &format!("xen-utils-{xen}"),
+        ];
+        tally.add(run(packages, "host", &has, HOST, xen));
+        if let Some(booted) = tally.check(boot::boot(packages, xen, &has)) {
+            tally.add(booted);
+        }
+    }
+    tally
+}
+
+/// Runs a script of cases in a Debian with those packages.
+fn run(packages: &Packages, name: &str, has: &[&str], script: &str, argument: &str) -> Tally {
+    let suite = &packages.suite;
+    let mut tally = Tally::default();
+    let said = Root::make(suite, name, has).and_then(|root| {
+        let home = packages
+            .folder
+            .parent()
+            .context("packages are in a folder")?;
+        step::run(
+            &format!("install, upgrade and remove packages of {suite}: {name}"),
+            &format!("package-{suite}-{name}-check"),
+            root.command(home)?
+                .args(["sh", "-uc", &format!("{CASES}\n{script}"), "sh", argument]),
+            "What is put into which package is in packages/.",
+        )
+    });
+    if let Some(log) = tally.check(said) {
+        match fs::read_to_string(&log) {
+            Ok(said) => tally.script(&format!("{suite} {name}"), cases(&said)),
+            Err(error) => tally.fail(format!("{}: {error}", places::short(&log))),
+        }
+    }
+    tally
+}
+
+/// What a script said: how many of its cases passed, and those that failed.
+pub fn cases(said: &str) -> (u64, Vec<String>) {
+    let passed = said.lines().filter(|line| line.starts_with("ok   "));
+    let failed = said.lines().filter(|line| line.starts_with("FAIL "));
+    (passed.count() as u64, failed.map(str::to_owned).collect())
+}
+
+/// Whether packages that are made twice are the same, byte by byte.
+fn are_equal(first: &Packages, second: &Packages) -> Result<()> {
+    let files = first.files()?;
+    ensure!(!files.is_empty(), "no packages were made");
+    for file in files {
+        let name = file.file_name().context("a file has a name")?;
+        let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
+        ensure!(
+            read(&file)? == read(&second.folder.join(name))?,
+            "{} is another when it is made again: see what differs with diffoscope",
+            places::short(&file)
+        );
+    }
+    Ok(())
+}
