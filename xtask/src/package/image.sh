@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Installs packages and makes the disk of a host or a guest, with the files that its virtual machine boots, in /work/boot.
-# $1: its name. $2: its filesystem's UUID. The rest: packages. What it does when it has booted is beside these, in "$1.sh".
+# $1: its name. $2: its filesystem's UUID. The rest: packages. A script of its name, beside these, is what it does when it has booted.
 name=$1 uuid=$2
 shift 2
 for package; do set -- "$@" /work/made/"$package"_*.deb; shift; done
