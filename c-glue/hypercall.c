@@ -41,6 +41,7 @@
 static bool __read_mostly opt_tmem;
 static bool __initdata opt_compress = true;
 static bool __initdata opt_dedup;
+static bool __initdata opt_carried;
 
 static int __init cf_check parse_tmem(const char *s)
 {
@@ -62,6 +63,8 @@ static int __init cf_check parse_tmem(const char *s)
             opt_compress = val;
         else if ( (val = parse_boolean("dedup", s, ss)) >= 0 )
             opt_dedup = val;
+        else if ( (val = parse_boolean("carried", s, ss)) >= 0 )
+            opt_carried = val;
         else if ( *s )
             rc = -EINVAL;
 
@@ -276,6 +279,7 @@ static int __init cf_check tmem_init(void)
     struct tmem_rs_config config = {
         .compress = opt_compress,
         .dedup = opt_dedup,
+        .carried = opt_carried,
     };
     unsigned int cpu, i;
     int rc;

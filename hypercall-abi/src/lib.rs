@@ -2,7 +2,8 @@
 //! The interface through which guests and administrators use transcendent memory in Xen.
 //!
 //! Xen's public headers fix it (`public/tmem.h`, spec version 1, and `public/sysctl.h` of the last release with tmem),
-//! and guests in the field were compiled against them. Control commands from 40 on are this project's. Three
+//! and guests in the field were compiled against them. This project's own are the control commands from 40 on,
+//! [`Command::Query`], and pools of [`EXTENDED_VERSION`]: a guest that does not ask for them sees no difference. Three
 //! principles:
 //!
 //! - **Layouts are bytes.** Every field is little-endian and unaligned, so a structure is the same bytes on any host
@@ -31,6 +32,8 @@ pub mod sysctl;
 
 pub use control::{Clients, Control, ControlRefusal, DomainId};
 pub use errno::Errno;
-pub use op::{Command, CompatOp, NativeOp, Op, PoolFlags};
+pub use op::{Command, CompatOp, Features, NativeOp, Op, PoolFlags, PoolTraits};
 pub use request::{GuestFrame, NewPool, Oid, PageAddress, PoolId, PoolKind, Refusal, Request};
-pub use spec::{DONE, HYPERCALL, NOTHING_THERE, POOLS_PER_CLIENT, SHARED_POOLS, SPEC_VERSION};
+pub use spec::{
+    DONE, EXTENDED_VERSION, HYPERCALL, NOTHING_THERE, POOLS_PER_CLIENT, SHARED_POOLS, SPEC_VERSION,
+};

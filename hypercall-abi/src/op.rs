@@ -20,7 +20,7 @@ use static_assertions::{const_assert, const_assert_eq};
 use zerocopy::byteorder::little_endian::{I32, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::spec::SPEC_VERSION;
+use crate::spec::{EXTENDED_VERSION, SPEC_VERSION};
 
 /// What a guest asks for: the values of `cmd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +40,9 @@ pub enum Command {
     FlushPage = 6,
     /// `TMEM_FLUSH_OBJECT`.
     FlushObject = 7,
+    /// `TMEM_QUERY`: what there is beyond the interface of Xen 4.0 to 4.11. Hypervisors without it return -ENODEV or
+    /// -ENOSYS.
+    Query = 16,
     /// `TMEM_AUTH`: for the administrator, refused to guests.
     Auth = 101,
     /// `TMEM_RESTORE_NEW`: for the administrator, refused to guests.
@@ -48,7 +51,7 @@ pub enum Command {
 
 impl Command {
     /// All commands. 3 and 8 to 10 were commands once (`NEW_PAGE`, `READ`, `WRITE`, `XCHG`).
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Control,
         Self::NewPool,
         Self::DestroyPool,
@@ -56,6 +59,7 @@ impl Command {
         Self::GetPage,
         Self::FlushPage,
         Self::FlushObject,
+        Self::Query,
         Self::Auth,
         Self::RestoreNew,
     ];
@@ -71,6 +75,7 @@ impl Command {
             5 => Self::GetPage,
             6 => Self::FlushPage,
             7 => Self::FlushObject,
+            16 => Self::Query,
             101 => Self::Auth,
             102 => Self::RestoreNew,
             _ => return None,
@@ -97,7 +102,7 @@ bitflags! {
         const PRECOMPRESSED = 1 << 2;
         /// `TMEM_POOL_PAGESIZE_MASK`, shifted into place: log2 of the page size in bytes, minus 12.
         const PAGE_SIZE = 0xf << Self::PAGE_SIZE_SHIFT;
-        /// `TMEM_POOL_RESERVED_BITS`: must be zero.
+        /// `TMEM_POOL_RESERVED_BITS`: must be zero, but for the traits of a pool of [`EXTENDED_VERSION`].
         const RESERVED = 0x00ff_ff00;
         /// `TMEM_POOL_VERSION_MASK`, shifted into place.
         const VERSION = 0xff << Self::VERSION_SHIFT;
@@ -125,6 +130,53 @@ impl PoolFlags {
     #[must_use]
     pub const fn version(self) -> u32 {
         self.bits() >> Self::VERSION_SHIFT
+    }
+}
+
+bitflags! {
+    /// What is unusual about a pool of [`EXTENDED_VERSION`].
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct PoolTraits: u32 {
+        /// Ephemeral pools: a get leaves the page where it is, and makes it young.
+        const KEEP = 1 << 0;
+        /// Persistent pools: a get takes the page away.
+        const TAKE = 1 << 1;
+        /// Shared pools: a client that leaves takes no pages with it, unless it is the last one.
+        const STAY = 1 << 2;
+        /// The guest empties the pool before it stops to be saved, and makes it anew when it goes on.
+        const REMADE = 1 << 3;
+    }
+}
+
+impl PoolTraits {
+    /// Where they are in [`PoolFlags`].
+    pub const SHIFT: u32 = 8;
+
+    /// Whether a pool of that kind can have them.
+    #[must_use]
+    pub const fn fit(self, persistent: bool, shared: bool) -> bool {
+        !(self.contains(Self::KEEP) && persistent
+            || self.contains(Self::TAKE) && !persistent
+            || self.contains(Self::STAY) && !shared)
+    }
+
+    /// The pool's flags, with these traits and their version in place of any others.
+    #[must_use]
+    pub const fn on(self, flags: PoolFlags) -> PoolFlags {
+        let kind = flags.bits() & !(PoolFlags::VERSION.bits() | Self::all().bits() << Self::SHIFT);
+        let version = EXTENDED_VERSION << PoolFlags::VERSION_SHIFT;
+        PoolFlags::from_bits_retain(kind | version | self.bits() << Self::SHIFT)
+    }
+}
+
+bitflags! {
+    /// What [`Command::Query`] returns: bits that leave the result positive.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct Features: u32 {
+        /// Pools of [`EXTENDED_VERSION`].
+        const EXTENDED_POOLS = 1 << 1;
+        /// The host's toolstack carries persistent pages when it saves or migrates a domain, as its administrator says.
+        const CARRIED = 1 << 2;
     }
 }
 

@@ -7,8 +7,8 @@ use zerocopy::Unaligned;
 use zerocopy::byteorder::little_endian::U64;
 
 use crate::errno::Errno;
-use crate::op::{Command, CompatOp, NativeOp, Op, PoolFlags};
-use crate::spec::{POOLS_PER_CLIENT, SPEC_VERSION};
+use crate::op::{Command, CompatOp, NativeOp, Op, PoolFlags, PoolTraits};
+use crate::spec::{EXTENDED_VERSION, POOLS_PER_CLIENT, SPEC_VERSION};
 
 /// A page of guest memory as the guest named it: a machine frame (PV) or a guest frame (PVH, HVM).
 ///
@@ -73,12 +73,16 @@ pub enum PoolKind {
 pub struct NewPool {
     /// Its kind.
     pub kind: PoolKind,
+    /// Its traits, in a pool of [`EXTENDED_VERSION`]: whether the guest may ask for one, only the store knows.
+    pub traits: Option<PoolTraits>,
 }
 
 /// A guest's request. All that is left to check is what only others know: whether the client has the pool, and whether
 /// the frame is the guest's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
+    /// Say what there is beyond version 1, and allow pools of [`EXTENDED_VERSION`] from now on.
+    Query,
     /// Make a pool; returns its id.
     NewPool(NewPool),
     /// Destroy a pool. `None` for an id that no pool can have: there is nothing to do, which is not an error.
@@ -105,8 +109,10 @@ pub enum Refusal {
     NoSuchPool(i32),
     /// A pool can't be both shared and persistent.
     SharedPersistent,
-    /// Only version [`SPEC_VERSION`] exists.
+    /// Only [`SPEC_VERSION`] and [`EXTENDED_VERSION`] exist.
     Version(u32),
+    /// The traits do not fit the kind of pool.
+    Traits(PoolTraits),
     /// Only 4 KiB pages exist (the page size field must be 0).
     PageSize(u32),
     /// There are no pools for pages that the guest has compressed itself.
@@ -124,6 +130,7 @@ impl Refusal {
             Self::NoSuchPool(_) => Errno::NoDevice,
             Self::SharedPersistent
             | Self::Version(_)
+            | Self::Traits(_)
             | Self::PageSize(_)
             | Self::Precompressed
             | Self::ReservedFlags(_) => Errno::NotPermitted,
@@ -142,8 +149,16 @@ impl fmt::Display for Refusal {
             }
             Self::SharedPersistent => f.write_str("a pool can be shared or persistent, not both"),
             Self::Version(version) => {
-                write!(f, "spec version {version}: only {SPEC_VERSION} is spoken")
+                write!(
+                    f,
+                    "spec version {version}: only {SPEC_VERSION} and {EXTENDED_VERSION} are spoken"
+                )
             }
+            Self::Traits(traits) => write!(
+                f,
+                "traits {:#x}: KEEP is for ephemeral pools, TAKE for persistent ones, STAY for shared ones",
+                traits.bits()
+            ),
             Self::PageSize(size) => write!(f, "page size field {size}: only 0 (4 KiB) is kept"),
             Self::Precompressed => f.write_str("precompressed pools are not kept"),
             Self::ReservedFlags(bits) => write!(f, "reserved flag bits {bits:#010x} must be zero"),
@@ -179,6 +194,7 @@ impl Request {
             Some(command @ (Command::Control | Command::Auth | Command::RestoreNew)) => {
                 return Err(Refusal::Privileged(command));
             }
+            Some(Command::Query) => return Ok(Self::Query),
             Some(Command::NewPool) => {
                 let creat = op.creat();
                 let flags = PoolFlags::from_bits_retain(creat.flags.get());
@@ -210,17 +226,23 @@ impl Request {
 
 impl NewPool {
     fn parse(flags: PoolFlags, uuid: [u64; 2]) -> Result<Self, Refusal> {
-        if flags.version() != SPEC_VERSION {
-            return Err(Refusal::Version(flags.version()));
-        }
+        let traits = match flags.version() {
+            SPEC_VERSION => None,
+            EXTENDED_VERSION => Some(PoolTraits::from_bits_truncate(
+                flags.bits() >> PoolTraits::SHIFT,
+            )),
+            version => return Err(Refusal::Version(version)),
+        };
         if flags.page_size() != 0 {
             return Err(Refusal::PageSize(flags.page_size()));
         }
         if flags.contains(PoolFlags::PRECOMPRESSED) {
             return Err(Refusal::Precompressed);
         }
-        if flags.intersects(PoolFlags::RESERVED) {
-            return Err(Refusal::ReservedFlags((flags & PoolFlags::RESERVED).bits()));
+        let known = traits.map_or(0, |traits| traits.bits() << PoolTraits::SHIFT);
+        let reserved = (flags & PoolFlags::RESERVED).bits() & !known;
+        if reserved != 0 {
+            return Err(Refusal::ReservedFlags(reserved));
         }
         let kind = match (
             flags.contains(PoolFlags::SHARED),
@@ -233,7 +255,12 @@ impl NewPool {
             (true, false) if uuid == [u64::MAX; 2] => PoolKind::PrivateEphemeral,
             (true, false) => PoolKind::SharedEphemeral(uuid),
         };
-        Ok(Self { kind })
+        let shared = flags.contains(PoolFlags::SHARED);
+        let persistent = kind == PoolKind::PrivatePersistent;
+        match traits.filter(|traits| !traits.fit(persistent, shared)) {
+            Some(traits) => Err(Refusal::Traits(traits)),
+            None => Ok(Self { kind, traits }),
+        }
     }
 }
 
@@ -358,7 +385,7 @@ mod tests {
         let bad = [
             (0x0100_0003, Refusal::SharedPersistent),
             (0x0000_0000, Refusal::Version(0)),
-            (0x0200_0000, Refusal::Version(2)),
+            (0x0300_0000, Refusal::Version(3)),
             (0xff00_0001, Refusal::Version(255)),
             (0x0100_0010, Refusal::PageSize(1)),
             (0x0100_0090, Refusal::PageSize(9)),
@@ -374,11 +401,57 @@ mod tests {
         }
     }
 
+    #[test]
+    fn traits_follow_the_flags_of_the_second_version() {
+        let asked = |flags| {
+            let op = NativeOp::new_pool(PoolFlags::from_bits_retain(flags), [1, 2]);
+            match Request::parse_native(&bytes(&op))? {
+                Request::NewPool(pool) => Ok(pool.traits),
+                other => panic!("not a new pool: {other:?}"),
+            }
+        };
+        assert_eq!(asked(0x0100_0000), Ok(None));
+        assert_eq!(asked(0x0200_0000), Ok(Some(PoolTraits::empty())));
+        for (flags, traits) in [
+            (0x0200_0100, PoolTraits::KEEP),
+            (0x0200_0201, PoolTraits::TAKE),
+            (0x0200_0402, PoolTraits::STAY),
+            (0x0200_0801, PoolTraits::REMADE),
+            (0x0200_0502, PoolTraits::KEEP.union(PoolTraits::STAY)),
+        ] {
+            assert_eq!(asked(flags), Ok(Some(traits)), "flags {flags:#010x}");
+            let kind = PoolFlags::from_bits_retain(flags & 0xff);
+            assert_eq!(traits.on(kind).bits(), flags);
+        }
+        for flags in [0x0200_0101, 0x0200_0200, 0x0200_0400, 0x0200_0401] {
+            let refusal = asked(flags).unwrap_err();
+            assert!(
+                matches!(refusal, Refusal::Traits(_)),
+                "{flags:#010x}: {refusal}"
+            );
+            assert_eq!(refusal.errno(), Errno::NotPermitted);
+        }
+        for bit in 12..24 {
+            assert_eq!(
+                asked(0x0200_0000 | 1 << bit),
+                Err(Refusal::ReservedFlags(1 << bit))
+            );
+        }
+        assert_eq!(asked(0x0200_0003), Err(Refusal::SharedPersistent));
+    }
+
+    #[test]
+    fn a_query_needs_no_pool() {
+        for pool_id in [0, 15, 16, -1] {
+            assert_eq!(parse(16, pool_id), Ok(Request::Query));
+        }
+    }
+
     /// Every bit pattern parses to something, and ignored fields do not matter.
     #[test]
     fn any_bytes_parse() {
         for fill in 0..=u8::MAX {
-            for cmd in 0..=12 {
+            for cmd in 0..=17 {
                 let mut op = [fill; size_of::<NativeOp>()];
                 op[..4].copy_from_slice(&u32::to_le_bytes(cmd));
                 let request = Request::parse_native(&op);

@@ -4,8 +4,12 @@
 /// `__HYPERVISOR_tmem_op`: the hypercall's number. Its one argument points to an [`Op`](crate::op::Op).
 pub const HYPERCALL: u32 = 38;
 
-/// `TMEM_SPEC_VERSION`: the only version that a pool may ask for.
+/// `TMEM_SPEC_VERSION`: the version of a pool that any guest may ask for.
 pub const SPEC_VERSION: u32 = 1;
+
+/// The version of a pool with [`PoolTraits`](crate::PoolTraits). Only a guest that has sent
+/// [`Command::Query`](crate::Command::Query) may ask for it: to others it is refused, as it always was.
+pub const EXTENDED_VERSION: u32 = 2;
 
 /// The most pools that one client may have at a time.
 pub const POOLS_PER_CLIENT: u32 = 16;

@@ -11,7 +11,8 @@ use static_assertions::const_assert_eq;
 use zerocopy::byteorder::little_endian::{I32, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::spec::SPEC_VERSION;
+use crate::op::PoolTraits;
+use crate::spec::{EXTENDED_VERSION, SPEC_VERSION};
 
 /// `XEN_SYSCTL_tmem_op`: the sysctl's number.
 pub const SYSCTL: u32 = 24;
@@ -210,8 +211,10 @@ bitflags! {
         const AUTH = 1 << 2;
         /// Log2 of the page size in bytes, minus 12.
         const PAGE_SIZE = 0xff << 4;
+        /// The traits of a pool of [`EXTENDED_VERSION`]: [`PoolTraits`].
+        const TRAITS = 0xf << Self::TRAITS_SHIFT;
         /// Bits without a meaning.
-        const RESERVED = 0xfff << 12;
+        const RESERVED = 0xff << 16;
         /// Spec version.
         const VERSION = 0xff << 24;
     }
@@ -221,10 +224,35 @@ impl PoolInfoFlags {
     /// The spec version's lowest bit.
     pub const VERSION_SHIFT: u32 = 24;
 
-    /// These bits, in the current version.
+    /// The lowest bit of the traits.
+    pub const TRAITS_SHIFT: u32 = 12;
+
+    /// These bits, in the version that everybody knows.
     #[must_use]
     pub const fn versioned(self) -> Self {
         self.union(Self::from_bits_retain(SPEC_VERSION << Self::VERSION_SHIFT))
+    }
+
+    /// These bits of a pool of [`EXTENDED_VERSION`], with its traits.
+    #[must_use]
+    pub const fn extended(self, traits: PoolTraits) -> Self {
+        let traits = traits.bits() << Self::TRAITS_SHIFT;
+        let version = EXTENDED_VERSION << Self::VERSION_SHIFT;
+        self.union(Self::from_bits_retain(version | traits))
+    }
+
+    /// The traits of a pool; `None` if it is of [`SPEC_VERSION`].
+    ///
+    /// # Errors
+    /// If it is of no version that there is; with that version.
+    pub const fn traits(self) -> Result<Option<PoolTraits>, u32> {
+        match self.bits() >> Self::VERSION_SHIFT {
+            SPEC_VERSION => Ok(None),
+            EXTENDED_VERSION => Ok(Some(PoolTraits::from_bits_truncate(
+                self.bits() >> Self::TRAITS_SHIFT,
+            ))),
+            version => Err(version),
+        }
     }
 }
 

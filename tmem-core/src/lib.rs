@@ -96,8 +96,8 @@ pub use frame::{BadFrame, FRAME_BYTES, FrameBytes, FrameNumber, OpenPage};
 pub use holder::Holder;
 pub use host::Host;
 pub use names::{
-    ClientId, Error, Handle, ObjectHandle, Oid, POOLS_PER_CLIENT, PoolId, PoolKind, Progress,
-    SHARED_POOLS, SaveError, Uuid,
+    ClientId, Error, Handle, NewPool, ObjectHandle, Oid, POOLS_PER_CLIENT, PoolId, PoolKind,
+    Progress, SHARED_POOLS, SaveError, Traits, Uuid,
 };
 pub use stats::{Count, EngineStats, KindStats, PoolStats};
 pub use sync::Patience;

@@ -8,6 +8,8 @@
 //!           └────────── Handle ───┘
 //! ```
 
+use bitflags::bitflags;
+
 use crate::speculation::clamp;
 
 /// The most pools that one client may have.
@@ -124,6 +126,39 @@ pub enum PoolKind {
     Persistent,
     /// Shared under that name if the administrator allows it, otherwise private. Pages may vanish.
     SharedEphemeral(Uuid),
+}
+
+bitflags! {
+    /// What is unusual about a pool.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct Traits: u8 {
+        /// A get leaves an ephemeral page where it is, even in a private pool, and makes it young.
+        const KEEP = 1 << 0;
+        /// A get removes a persistent page.
+        const TAKE = 1 << 1;
+        /// A client that leaves a shared pool takes no pages with it, unless it is the last one.
+        const STAY = 1 << 2;
+        /// Its owner makes it anew after a save, and so needs only its pages saved, if there are any.
+        const REMADE = 1 << 3;
+    }
+}
+
+/// A pool to make. A kind by itself is one without traits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewPool {
+    /// Its kind.
+    pub kind: PoolKind,
+    /// What is unusual about it.
+    pub traits: Traits,
+}
+
+impl From<PoolKind> for NewPool {
+    fn from(kind: PoolKind) -> Self {
+        Self {
+            kind,
+            traits: Traits::empty(),
+        }
+    }
 }
 
 /// Why something was not done.

@@ -14,4 +14,5 @@ mod model;
 mod save;
 mod shared;
 mod threads;
+mod traits;
 mod vacate;

@@ -8,16 +8,16 @@ use hypercall_abi::sysctl::{
 };
 use hypercall_abi::{
     Clients, Control, DONE, DomainId, Errno, NOTHING_THERE, POOLS_PER_CLIENT, PageAddress,
-    SPEC_VERSION,
+    PoolTraits, SPEC_VERSION,
 };
 use tmem_core::{
-    BadFrame, Client, ClientId, Engine, Error, FRAME_BYTES, Handle, Oid, Patience, PoolId,
-    PoolKind, Progress, Round, SaveError, Uuid,
+    BadFrame, Client, ClientId, Engine, Error, FRAME_BYTES, Handle, NewPool, Oid, Patience, PoolId,
+    PoolKind, Progress, Round, SaveError, Traits, Uuid,
 };
 use zerocopy::byteorder::little_endian::U64;
 
 use crate::buffer::{Buffer, Written};
-use crate::hypercall::{Guest, MORE, errno, pool};
+use crate::hypercall::{self, Guest, MORE, errno, pool};
 use crate::list::{self, Text};
 use crate::xen::Xen;
 
@@ -299,7 +299,7 @@ impl Call<'_> {
                 PoolKind::Persistent => (PoolInfoFlags::PERSIST, [0; 2]),
                 PoolKind::SharedEphemeral(uuid) => (PoolInfoFlags::SHARED, uuid),
             };
-            pool_info(flags, id.get(), info.pages, uuid)
+            pool_info(flags, wire_traits(info.traits), id.get(), info.pages, uuid)
         });
         self.write_all(pools, room)
     }
@@ -310,11 +310,11 @@ impl Call<'_> {
         for (number, place) in wanted.iter_mut().take(count as usize).enumerate() {
             let info: PoolInfo = self.buffer.read(number)?;
             let pool = PoolId::new(info.id.get()).ok_or(Errno::NoDevice)?;
-            *place = Some((pool, kind(&info)?));
+            *place = Some((pool, new_pool(&info)?));
         }
-        for (pool, kind) in wanted.into_iter().flatten() {
+        for (id, pool) in wanted.into_iter().flatten() {
             self.engine
-                .restore_pool(client, pool, kind)
+                .restore_pool(client, id, pool)
                 .map_err(|error| match error {
                     Error::TooManyPools => Errno::Exists,
                     error => errno(error),
@@ -341,7 +341,10 @@ impl Call<'_> {
     fn authorised(&self, client: &Client<Xen>, room: u32) -> Result<i64, Errno> {
         let flags = PoolInfoFlags::SHARED | PoolInfoFlags::AUTH;
         let uuids = self.engine.authorised(client);
-        self.write_all(uuids.map(|uuid| pool_info(flags, 0, 0, uuid)), room)
+        self.write_all(
+            uuids.map(|uuid| pool_info(flags, PoolTraits::empty(), 0, 0, uuid)),
+            room,
+        )
     }
 
     /// Writes as many of them as there is room for; returns how many.
@@ -376,25 +379,45 @@ fn preempted() -> bool {
     unsafe { tmem_host_preempt() }
 }
 
-fn pool_info(flags: PoolInfoFlags, id: u32, pages: u64, uuid: Uuid) -> PoolInfo {
+/// A pool's traits as the administrator sees them.
+fn wire_traits(traits: Traits) -> PoolTraits {
+    let all = PoolTraits::all().iter();
+    all.filter(|one| traits.contains(hypercall::traits(Some(*one))))
+        .collect()
+}
+
+fn pool_info(
+    flags: PoolInfoFlags,
+    traits: PoolTraits,
+    id: u32,
+    pages: u64,
+    uuid: Uuid,
+) -> PoolInfo {
+    let flags = if traits.is_empty() {
+        flags.versioned()
+    } else {
+        flags.extended(traits)
+    };
     PoolInfo {
-        flags: flags.versioned().bits().into(),
+        flags: flags.bits().into(),
         id: id.into(),
         n_pages: pages.into(),
         uuid: uuid.map(Into::into),
     }
 }
 
-/// The kind of pool to restore.
-fn kind(info: &PoolInfo) -> Result<PoolKind, Errno> {
+/// The pool to restore.
+fn new_pool(info: &PoolInfo) -> Result<NewPool, Errno> {
     let flags = PoolInfoFlags::from_bits(info.flags.get()).ok_or(Errno::Invalid)?;
-    let which = PoolInfoFlags::PERSIST | PoolInfoFlags::SHARED;
-    if info.n_pages.get() != 0
-        || flags.difference(which | PoolInfoFlags::AUTH) != PoolInfoFlags::empty().versioned()
-    {
+    let mut meaningless = PoolInfoFlags::PAGE_SIZE | PoolInfoFlags::RESERVED;
+    let asked = flags.traits().map_err(|_| Errno::Invalid)?;
+    if asked.is_none() {
+        meaningless |= PoolInfoFlags::TRAITS;
+    }
+    if info.n_pages.get() != 0 || flags.intersects(meaningless) {
         return Err(Errno::Invalid);
     }
-    match (
+    let kind = match (
         flags.contains(PoolInfoFlags::PERSIST),
         flags.contains(PoolInfoFlags::SHARED),
     ) {
@@ -402,7 +425,16 @@ fn kind(info: &PoolInfo) -> Result<PoolKind, Errno> {
         (true, false) => Ok(PoolKind::Persistent),
         (false, true) => Ok(PoolKind::SharedEphemeral(info.uuid.map(U64::get))),
         (true, true) => Err(Errno::NotPermitted),
+    }?;
+    let persistent = kind == PoolKind::Persistent;
+    let shared = matches!(kind, PoolKind::SharedEphemeral(_));
+    if asked.is_some_and(|traits| !traits.fit(persistent, shared)) {
+        return Err(Errno::NotPermitted);
     }
+    Ok(NewPool {
+        kind,
+        traits: hypercall::traits(asked),
+    })
 }
 
 /// The engine's handle for a page of the ABI.

@@ -4,12 +4,13 @@
 use core::ffi::c_void;
 use core::mem::ManuallyDrop;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use hypercall_abi::{DONE, Errno, NOTHING_THERE, Refusal, Request};
+use hypercall_abi::{DONE, Errno, Features, NOTHING_THERE, PoolTraits, Refusal, Request};
 use static_assertions::const_assert_eq;
 use tmem_core::{
-    Client, ClientId, Engine, Error, Handle, Oid, POOLS_PER_CLIENT, PoolId, PoolKind, Progress,
+    Client, ClientId, Engine, Error, Handle, NewPool, Oid, POOLS_PER_CLIENT, PoolId, PoolKind,
+    Progress, Traits,
 };
 
 use crate::types::{tmem_rs_guest, tmem_rs_unsaved};
@@ -20,6 +21,14 @@ pub const OFF: i64 = Errno::NoDevice.returned();
 
 /// What a long command returns until it is done; C turns it into a continuation.
 pub const MORE: i64 = Errno::Restart.returned();
+
+/// Whether guests are told that the toolstack carries their pages.
+static CARRIED: AtomicBool = AtomicBool::new(false);
+
+/// Tells guests whether the toolstack carries their pages.
+pub fn set_carried(carried: bool) {
+    CARRIED.store(carried, Ordering::Relaxed);
+}
 
 const_assert_eq!(POOLS_PER_CLIENT as u32, hypercall_abi::POOLS_PER_CLIENT);
 
@@ -88,8 +97,8 @@ impl Guest<'_> {
         Ok(unsafe { Client::borrow_raw(raw.cast_const().cast()) })
     }
 
-    /// What is lost if the domain is saved as if it had no tmem. An empty pool counts too: another one would get its
-    /// id.
+    /// What is lost if the domain is saved as if it had no tmem. An empty pool counts too, as another one would get its
+    /// id, unless its guest makes it anew.
     pub fn unsaved(&self, engine: &Engine<Xen>) -> tmem_rs_unsaved {
         let Some(client) = self.client() else {
             return tmem_rs_unsaved::Nothing;
@@ -102,6 +111,8 @@ impl Guest<'_> {
             .map(|(_, pool)| {
                 if pool.kind == PoolKind::Persistent && pool.pages > 0 {
                     tmem_rs_unsaved::Pages
+                } else if pool.traits.contains(Traits::REMADE) {
+                    tmem_rs_unsaved::Nothing
                 } else {
                     tmem_rs_unsaved::Pools
                 }
@@ -166,11 +177,23 @@ fn serve(engine: &Engine<Xen>, guest: &Guest<'_>, request: Request) -> Result<i6
     // A domain without a client has no pools.
     let client = || guest.client().ok_or(Error::NoPool);
     match request {
+        Request::Query => {
+            guest.client_or_new(engine)?.set_knows_traits();
+            let mut features = Features::EXTENDED_POOLS;
+            features.set(Features::CARRIED, CARRIED.load(Ordering::Relaxed));
+            Ok(features.bits().into())
+        }
         Request::NewPool(asked) => {
+            let knows_traits = guest.client().is_some_and(|client| client.knows_traits());
+            if asked.traits.is_some() && !knows_traits {
+                return Ok(Errno::NotPermitted.returned());
+            }
             let client = guest.client_or_new(engine)?;
-            engine
-                .new_pool(&client, kind(asked.kind))
-                .map(|id| id.get().into())
+            let pool = NewPool {
+                kind: kind(asked.kind),
+                traits: traits(asked.traits),
+            };
+            engine.new_pool(&client, pool).map(|id| id.get().into())
         }
         Request::DestroyPool(id) => {
             let destroyed = id
@@ -206,6 +229,19 @@ fn serve(engine: &Engine<Xen>, guest: &Guest<'_>, request: Request) -> Result<i6
             .returned())
         }
     }
+}
+
+/// The engine's traits for those of a pool in the ABI.
+pub fn traits(traits: Option<PoolTraits>) -> Traits {
+    let pairs = [
+        (PoolTraits::KEEP, Traits::KEEP),
+        (PoolTraits::TAKE, Traits::TAKE),
+        (PoolTraits::STAY, Traits::STAY),
+        (PoolTraits::REMADE, Traits::REMADE),
+    ];
+    let has = |wanted| traits.is_some_and(|traits| traits.contains(wanted));
+    let ours = pairs.into_iter().filter(|(theirs, _)| has(*theirs));
+    ours.map(|(_, ours)| ours).collect()
 }
 
 /// The engine's kind for a kind of pool in the ABI.

@@ -92,6 +92,7 @@ pub unsafe extern "C" fn tmem_rs_init(config: *const tmem_rs_config) {
     // SAFETY: the caller's promise.
     let config = unsafe { &*config };
     let host = Xen::new(config.seed);
+    hypercall::set_carried(config.carried);
     let config = Config {
         compress: config.compress,
         dedup: config.dedup,

@@ -240,7 +240,7 @@ impl Share {
             let Ok(stats) = engine.pool_stats(client, id) else {
                 continue;
             };
-            let PoolInfo { kind, pages } = info;
+            let PoolInfo { kind, pages, .. } = info;
             if kind == PoolKind::Persistent {
                 share.persistent += pages;
                 share.persistent_puts += stored(&stats);

@@ -13,6 +13,9 @@ pub struct tmem_rs_config {
     pub compress: bool,
     /// Keep equal pages of a client only once.
     pub dedup: bool,
+    /// The toolstack carries pages when it saves or migrates a domain. Xen can't know that: guests are told what the
+    /// administrator says.
+    pub carried: bool,
     /// 128 bits that guests cannot guess.
     pub seed: [u64; 2],
 }

@@ -8,7 +8,7 @@ use hypercall_abi::sysctl::{
     ALL_CLIENTS, ClientFlags, ClientInfo, PageHandle, PoolInfo, PoolInfoFlags, SysctlCommand,
     SysctlOp,
 };
-use hypercall_abi::{Command, NativeOp, PoolFlags};
+use hypercall_abi::{Command, NativeOp, PoolFlags, PoolTraits};
 use tmem_xen_shim::{tmem_rs_figures, tmem_rs_summary, tmem_rs_unsaved};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -227,6 +227,62 @@ fn pools_and_pages_are_lost_unless_they_are_saved() {
     assert!(domain.unsaved() == tmem_rs_unsaved::Pages);
     assert_eq!(order(&domain, SysctlCommand::Destroy), 0);
     assert!(domain.unsaved() == tmem_rs_unsaved::Nothing);
+}
+
+#[test]
+fn a_pool_that_is_made_anew_is_not_lost_but_its_pages_are() {
+    boot();
+    let domain = Domain::new();
+    domain.native(&NativeOp::command(Command::Query.number(), -1));
+    let remade = pool(&domain, PoolTraits::REMADE.on(PERSISTENT));
+    assert!(domain.unsaved() == tmem_rs_unsaved::Nothing);
+    assert_eq!(put(&domain, remade, 0, 1), 1);
+    assert!(domain.unsaved() == tmem_rs_unsaved::Pages);
+    assert_eq!(order(&domain, SysctlCommand::Destroy), 0);
+}
+
+#[test]
+fn traits_are_saved_and_restored() {
+    boot();
+    let [from, to] = [(); 2].map(|()| Domain::new());
+    from.native(&NativeOp::command(Command::Query.number(), 0));
+    let wanted = [
+        PoolTraits::KEEP.on(EPHEMERAL),
+        (PoolTraits::TAKE | PoolTraits::REMADE).on(PERSISTENT),
+        PERSISTENT,
+    ];
+    for flags in wanted {
+        pool(&from, flags);
+    }
+    let mut pools = [0; 96];
+    assert_eq!(exchange(&from, SysctlCommand::GetPools, &mut pools), 3);
+    assert_eq!(order(&to, SysctlCommand::RestoreBegin), 0);
+    assert_eq!(exchange(&to, SysctlCommand::SetPools, &mut pools), 3);
+    let mut restored = [0; 96];
+    assert_eq!(exchange(&to, SysctlCommand::GetPools, &mut restored), 3);
+    assert_eq!(pools, restored);
+    // The guest sees them: a get takes the page.
+    assert_eq!(put(&to, 1, 0, 1), 1);
+    assert_eq!([get(&to, 1, 0), get(&to, 1, 0)], [1, -1001]);
+
+    let flags = |flags: PoolInfoFlags| {
+        let (mut info, _) = PoolInfo::read_from_prefix(&pools).unwrap();
+        info.id.set(9);
+        info.flags.set(flags.bits());
+        exchange(&to, SysctlCommand::SetPools, info.as_mut_bytes())
+    };
+    let (none, keep) = (PoolInfoFlags::empty(), PoolTraits::KEEP);
+    assert_eq!(flags(PoolInfoFlags::PERSIST.extended(keep)), -1);
+    // Traits of the first version, and a version that nobody knows.
+    assert_eq!(
+        flags(
+            none.versioned()
+                .union(none.extended(keep) - none.extended(PoolTraits::empty()))
+        ),
+        -22
+    );
+    assert_eq!(flags(PoolInfoFlags::from_bits_retain(3 << 24)), -22);
+    assert_eq!(flags(none.extended(keep)), 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod c_side;
 
 use c_side::{Access, Domain, boot, noise};
-use hypercall_abi::{Command, CompatOp, NativeOp, PoolFlags};
+use hypercall_abi::{Command, CompatOp, Features, NativeOp, PoolFlags, PoolTraits};
 
 const EPHEMERAL: PoolFlags = PoolFlags::PRIVATE_EPHEMERAL;
 const PERSISTENT: PoolFlags = EPHEMERAL.union(PoolFlags::PERSIST);
@@ -117,6 +117,26 @@ fn bad_flags_are_refused_and_make_no_client() {
             );
         }
         assert!(!guest.domain.has_client());
+    });
+}
+
+#[test]
+fn traits_are_for_guests_that_ask_what_there_is() {
+    each_width(|guest| {
+        let keeps = PoolTraits::KEEP.on(EPHEMERAL);
+        for frame in [7, 8] {
+            guest.domain.write(frame, &noise(frame));
+        }
+        assert_eq!(guest.new_pool(keeps, [0; 2]), -1);
+        let features = Features::EXTENDED_POOLS | Features::CARRIED;
+        assert_eq!(guest.command(16, -1), i64::from(features.bits()));
+        assert_eq!(guest.new_pool(keeps, [0; 2]), 0);
+        assert_eq!(guest.put(0, 0, 7), 1);
+        assert_eq!([guest.get(0, 0, 8), guest.get(0, 0, 8)], [1, 1]);
+        // The first version is what it was.
+        assert_eq!(guest.new_pool(EPHEMERAL, [0; 2]), 1);
+        assert_eq!(guest.put(1, 0, 7), 1);
+        assert_eq!([guest.get(1, 0, 8), guest.get(1, 0, 8)], [1, -1001]);
     });
 }
 

@@ -2,6 +2,7 @@
 //! Every command, every flag and every bad input: each must return exactly what Xen's last release with tmem did.
 
 mod commands;
+mod extensions;
 mod frames;
 mod pages;
 mod pools;
@@ -31,6 +32,7 @@ pub fn run() {
     commands::run();
     pages::run();
     frames::run();
+    extensions::run();
 }
 
 /// A frame that the host may have, but this guest has not.

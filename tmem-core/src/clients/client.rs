@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::memory::counted::{Counted, Holders};
 use crate::memory::owned::Owned;
 use crate::memory::supply::Frames;
-use crate::names::{ClientId, Error, POOLS_PER_CLIENT, PoolId, SHARED_POOLS, Uuid};
+use crate::names::{ClientId, Error, POOLS_PER_CLIENT, PoolId, SHARED_POOLS, Traits, Uuid};
 use crate::shard::store::Store;
 use crate::shard::walk::Cursor;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -42,6 +42,8 @@ pub(crate) struct Body<H: Host, P: Policy> {
     pub(crate) vcpus: u32,
     /// The client is being destroyed: no more pools are made.
     pub(crate) dead: AtomicBool,
+    /// Its guest knows of pools with traits.
+    pub(crate) knows_traits: AtomicBool,
     /// Frozen by the administrator.
     pub(crate) frozen: AtomicBool,
     /// Being saved: its persistent pages must not change, and no new page of any kind is stored.
@@ -70,6 +72,7 @@ impl<H: Host, P: Policy> Body<H, P> {
             account,
             vcpus,
             dead: AtomicBool::new(false),
+            knows_traits: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
             saving: AtomicBool::new(false),
             compress: AtomicBool::new(compress),
@@ -91,8 +94,8 @@ impl<H: Host, P: Policy> Body<H, P> {
     }
 
     /// Changes what a pool number stands for. The control lock is held.
-    pub(crate) fn set_slot(&self, id: PoolId, state: State, store: usize) {
-        let slot = self.slot(id).with(state, store);
+    pub(crate) fn set_slot(&self, id: PoolId, state: State, store: usize, traits: Traits) {
+        let slot = self.slot(id).with(state, store, traits);
         self.slots[id.index()].store(slot.0, Ordering::Release);
     }
 
@@ -195,6 +198,18 @@ impl<H: Host, P: Policy> Client<H, P> {
     #[must_use]
     pub fn id(&self) -> ClientId {
         self.body().id
+    }
+
+    /// Notes that the client's guest knows of pools with traits. One that does not gets none, and so sees what it always
+    /// did.
+    pub fn set_knows_traits(&self) {
+        self.body().knows_traits.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client's guest knows of pools with traits.
+    #[must_use]
+    pub fn knows_traits(&self) -> bool {
+        self.body().knows_traits.load(Ordering::Relaxed)
     }
 
     /// Turns the reference into a pointer, for C code to keep.

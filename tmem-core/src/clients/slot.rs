@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What one of a client's pool numbers stands for.
 
-use crate::names::{PoolId, SHARED_POOLS};
+use crate::names::{PoolId, SHARED_POOLS, Traits};
 
 /// The most stores that a client may hold: its ephemeral one, its persistent one, and one for each shared pool, in the
 /// registry's order.
@@ -13,7 +13,7 @@ pub(crate) const SHARED: usize = 2;
 /// What one of a client's pool numbers stands for, in one word, so that it can be read without a lock.
 ///
 /// ```text
-/// │ generation 32 │ … │ store 8 │ state 8 │
+/// │ generation 32 │ … │ traits 8 │ store 8 │ state 8 │
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot(pub(super) u64);
@@ -39,6 +39,19 @@ impl Slot {
         (self.0 >> 8 & 0xff) as usize
     }
 
+    pub(crate) fn traits(self) -> Traits {
+        Traits::from_bits_truncate((self.0 >> 16) as u8)
+    }
+
+    /// Whether a get removes the page.
+    pub(crate) fn is_taken_from(self) -> bool {
+        match self.store() {
+            EPHEMERAL => !self.traits().contains(Traits::KEEP),
+            PERSISTENT => self.traits().contains(Traits::TAKE),
+            _ => false,
+        }
+    }
+
     pub(crate) fn is_persistent(self) -> bool {
         self.store() == PERSISTENT
     }
@@ -57,13 +70,14 @@ impl Slot {
         if self.is_shared() { PoolId::FIRST } else { id }
     }
 
-    pub(super) fn with(self, state: State, store: usize) -> Self {
+    pub(super) fn with(self, state: State, store: usize, traits: Traits) -> Self {
         let state = match state {
             State::Free => 0,
             State::Live => 1,
             State::Dying => 2,
         };
         let generation = (self.0 >> 32).wrapping_add(1);
-        Self(generation << 32 | (store as u64 & 0xff) << 8 | state)
+        let traits = u64::from(traits.bits());
+        Self(generation << 32 | traits << 16 | (store as u64 & 0xff) << 8 | state)
     }
 }

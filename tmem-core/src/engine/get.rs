@@ -2,7 +2,6 @@
 //! Copying a page back to its guest.
 
 use crate::clients::client::Client;
-use crate::clients::slot::EPHEMERAL;
 use crate::engine::Engine;
 use crate::eviction::Policy;
 use crate::frame::BadFrame;
@@ -26,7 +25,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
         let (slot, store) = body.pool(handle.pool)?;
         let key = self.page_key(slot, handle);
         let cell = store.cell(key.object.hash).ok_or(Error::NoPool)?;
-        let take = slot.store() == EPHEMERAL;
+        let take = slot.is_taken_from();
         let cx = self.context(body);
         // By now the store may serve another pool.
         let is_gone = || body.slot(handle.pool) != slot;

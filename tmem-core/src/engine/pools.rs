@@ -10,7 +10,7 @@ use crate::holder::Home;
 use crate::host::Host;
 use crate::memory::counted::Counted;
 use crate::memory::supply::Shortage;
-use crate::names::{Error, PoolId, PoolKind, Progress};
+use crate::names::{Error, NewPool, PoolId, PoolKind, Progress, Traits};
 use crate::shard::store::Store;
 use crate::shard::walk::Cursor;
 use crate::sync::atomic::{Ordering, fence};
@@ -20,8 +20,12 @@ impl<H: Host, P: Policy> Engine<H, P> {
     ///
     /// # Errors
     /// `TooManyPools`; `NoMemory` if there is no frame for the store's first structures; `NoPool` if the client is dead.
-    pub fn new_pool(&self, client: &Client<H, P>, kind: PoolKind) -> Result<PoolId, Error> {
-        self.make_pool(client, kind, None)
+    pub fn new_pool(
+        &self,
+        client: &Client<H, P>,
+        pool: impl Into<NewPool>,
+    ) -> Result<PoolId, Error> {
+        self.make_pool(client, pool.into(), None)
     }
 
     /// Makes a pool with a given number, for pages that were saved from one with that number.
@@ -31,16 +35,16 @@ impl<H: Host, P: Policy> Engine<H, P> {
     pub fn restore_pool(
         &self,
         client: &Client<H, P>,
-        pool: PoolId,
-        kind: PoolKind,
+        id: PoolId,
+        pool: impl Into<NewPool>,
     ) -> Result<(), Error> {
-        self.make_pool(client, kind, Some(pool)).map(|_| ())
+        self.make_pool(client, pool.into(), Some(id)).map(|_| ())
     }
 
     fn make_pool(
         &self,
         client: &Client<H, P>,
-        kind: PoolKind,
+        NewPool { kind, traits }: NewPool,
         wanted: Option<PoolId>,
     ) -> Result<PoolId, Error> {
         let body = client.body();
@@ -75,7 +79,13 @@ impl<H: Host, P: Policy> Engine<H, P> {
         {
             store.reset_stats(id);
         }
-        body.set_slot(id, State::Live, number);
+        // Where a shared pool was not allowed, there is nobody to leave it.
+        let out_of_place = if number <= PERSISTENT {
+            Traits::STAY
+        } else {
+            Traits::empty()
+        };
+        body.set_slot(id, State::Live, number, traits - out_of_place);
         Ok(id)
     }
 
@@ -120,7 +130,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
             State::Free => return Err(Error::NoPool),
             State::Live => {
                 *removal = (0, Cursor::START);
-                body.set_slot(pool, State::Dying, slot.store());
+                body.set_slot(pool, State::Dying, slot.store(), slot.traits());
                 // Either the walk sees a cell that is made after this, or the cell's user sees the slot changed; see
                 // `Store::make_cell`.
                 fence(Ordering::SeqCst);
@@ -131,8 +141,9 @@ impl<H: Host, P: Policy> Engine<H, P> {
             // With the last user of a shared pool, all of its pages go.
             let only =
                 (slot.is_shared() && !self.registry.lock().is_last_user(slot)).then_some(body.id);
+            let stays = only.is_some() && slot.traits().contains(Traits::STAY);
             let cx = self.context(body);
-            if let Some((number, cell)) = store.next_cell(removal.0) {
+            if !stays && let Some((number, cell)) = store.next_cell(removal.0) {
                 if number > removal.0 {
                     *removal = (number, Cursor::START);
                 }
@@ -149,7 +160,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
             }
             registry.leave(&self.host, slot, body.id);
         }
-        body.set_slot(pool, State::Free, 0);
+        body.set_slot(pool, State::Free, 0, Traits::empty());
         Ok(Progress::Done)
     }
 }

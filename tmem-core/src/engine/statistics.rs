@@ -6,7 +6,7 @@ use crate::clients::slot::{EPHEMERAL, PERSISTENT, State};
 use crate::engine::Engine;
 use crate::eviction::Policy;
 use crate::host::Host;
-use crate::names::{Error, PoolId, PoolKind};
+use crate::names::{Error, PoolId, PoolKind, Traits};
 use crate::shard::store::Store;
 use crate::stats::{EngineStats, PoolStats};
 use crate::sync::atomic::Ordering;
@@ -33,6 +33,8 @@ pub struct ClientInfo {
 pub struct PoolInfo {
     /// Its kind; `Ephemeral` if it was meant to be shared but was not allowed.
     pub kind: PoolKind,
+    /// What is unusual about it.
+    pub traits: Traits,
     /// How many pages it holds.
     pub pages: u64,
 }
@@ -57,6 +59,7 @@ impl<H: Host, P: Policy> Engine<H, P> {
                 id,
                 PoolInfo {
                     kind,
+                    traits: slot.traits(),
                     pages: store.pages(slot.number(id)),
                 },
             ))

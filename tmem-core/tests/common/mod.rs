@@ -7,7 +7,8 @@ use std::ptr::NonNull;
 pub use tmem_core::sim::Chance;
 use tmem_core::sim::{GuestPage, Quota, SimHost};
 use tmem_core::{
-    Client, ClientId, Config, Engine, Error, FrameBytes, Oid, PoolId, PoolKind, Progress, Uuid,
+    Client, ClientId, Config, Engine, Error, FrameBytes, NewPool, Oid, PoolId, PoolKind, Progress,
+    Traits, Uuid,
 };
 
 /// What a page may contain.
@@ -65,21 +66,28 @@ impl<'a> Guest<'a> {
     }
 
     /// A new pool.
-    pub fn pool(&self, kind: PoolKind) -> PoolId {
-        self.engine.new_pool(&self.client, kind).expect("a pool")
+    pub fn pool(&self, pool: impl Into<NewPool>) -> PoolId {
+        self.engine.new_pool(&self.client, pool).expect("a pool")
     }
 
     /// A shared pool; the guest may ask for it this once.
     pub fn join(&self, uuid: Uuid) -> Result<PoolId, Error> {
+        self.join_with(uuid, Traits::empty())
+    }
+
+    /// As `join`, with traits.
+    pub fn join_with(&self, uuid: Uuid, traits: Traits) -> Result<PoolId, Error> {
         let allow = |allowed| {
             self.engine
                 .authorise(&self.client, uuid, allowed)
                 .expect("room");
         };
         allow(true);
-        let joined = self
-            .engine
-            .new_pool(&self.client, PoolKind::SharedEphemeral(uuid));
+        let pool = NewPool {
+            kind: PoolKind::SharedEphemeral(uuid),
+            traits,
+        };
+        let joined = self.engine.new_pool(&self.client, pool);
         allow(false);
         joined
     }

@@ -20,8 +20,8 @@ use std::sync::LazyLock;
 use tmem_core::eviction::{Ages, Policy};
 use tmem_core::sim::{Faulty, GuestPage, Quota, SimHost};
 use tmem_core::{
-    Client, ClientId, Config, Engine, Error, FrameBytes, Handle, Oid, Patience, PoolId, PoolKind,
-    Progress, SaveError, Uuid,
+    Client, ClientId, Config, Engine, Error, FrameBytes, Handle, NewPool, Oid, Patience, PoolId,
+    PoolKind, Progress, SaveError, Traits, Uuid,
 };
 
 use crate::common::{Kind, contents};
@@ -169,7 +169,17 @@ enum Pool {
 
 struct Slot {
     pool: Pool,
+    /// What the guest asked for.
+    traits: Traits,
     dying: bool,
+}
+
+/// What a get leaves of a page that it finds.
+enum Left {
+    /// The page, which counts as the guest's now.
+    AsItsOwn,
+    AsItWas,
+    Nothing,
 }
 
 struct Shared {
@@ -386,6 +396,7 @@ impl<P: Policy> Machine<P> {
     }
 
     fn new_pool(&mut self, who: usize, kind: u8, name: usize) {
+        let traits = Traits::from_bits_truncate(kind / 8);
         let refusals = self.host().refusals();
         let world = self.world;
         let sharing = self.shared.iter().flatten().count();
@@ -399,7 +410,8 @@ impl<P: Policy> Machine<P> {
                 guest.authorised[name] && name != UUIDS - 1,
             ),
         };
-        let result = self.engine.new_pool(&guest.client, kind);
+        let wanted = NewPool { kind, traits };
+        let result = self.engine.new_pool(&guest.client, wanted);
         self.lossy |= self.engine.host().refusals() > refusals;
         match result {
             Ok(pool) => {
@@ -421,7 +433,11 @@ impl<P: Policy> Machine<P> {
                         pages: Pages::new(world),
                     }
                 };
-                guest.slots[free.expect("a free number")] = Some(Slot { pool, dying: false });
+                guest.slots[free.expect("a free number")] = Some(Slot {
+                    pool,
+                    traits,
+                    dying: false,
+                });
             }
             Err(Error::TooManyPools) => assert!(
                 free.is_none() || (shared && self.shared[name].is_none() && sharing == 16),
@@ -533,12 +549,16 @@ impl<P: Policy> Machine<P> {
         }
     }
 
-    fn is_shared(&self, who: usize, pool: PoolId) -> bool {
+    /// What a get leaves of a page that it finds.
+    fn after_get(&self, who: usize, pool: PoolId) -> Left {
         let slots = &self.guests[who].as_ref().expect("a guest").slots;
-        matches!(
-            slots[pool.get() as usize].as_ref().expect("a pool").pool,
-            Pool::Shared(_)
-        )
+        let slot = slots[pool.get() as usize].as_ref().expect("a pool");
+        let stays = match slot.pool {
+            Pool::Shared(_) => return Left::AsItsOwn,
+            Pool::Private { persistent, .. } if persistent => !slot.traits.contains(Traits::TAKE),
+            Pool::Private { .. } => slot.traits.contains(Traits::KEEP),
+        };
+        if stays { Left::AsItWas } else { Left::Nothing }
     }
 
     fn put(&mut self, who: usize, pool: PoolId, call: Call, content: Option<u8>) {
@@ -620,7 +640,7 @@ impl<P: Policy> Machine<P> {
         let guest = self.guests[who].as_ref().expect("a guest");
         let result = self.engine.get(&guest.client, pool.page(oid, index), frame);
         let bad = self.host().bad_copies() > bad_copies;
-        let shared = self.is_shared(who, pool);
+        let left = self.after_get(who, pool);
         let lossy = self.lossy;
         let (pages, persistent) = self.model(who, pool);
         let version = pages.version[at];
@@ -631,10 +651,10 @@ impl<P: Policy> Machine<P> {
                     version != 0,
                     "a page is there that was never put, or flushed"
                 );
-                if shared {
-                    pages.owner[at] = who as u8;
-                } else if !persistent {
-                    pages.version[at] = 0;
+                match left {
+                    Left::AsItsOwn => pages.owner[at] = who as u8,
+                    Left::AsItWas => {}
+                    Left::Nothing => pages.version[at] = 0,
                 }
                 assert!(
                     self.buffer.0 == self.contents[usize::from(version)].0,
@@ -731,7 +751,7 @@ impl<P: Policy> Machine<P> {
             shared.ids -= 1;
             if shared.ids == 0 {
                 self.shared[name] = None;
-            } else if !shared.pages.torn {
+            } else if !shared.pages.torn && !slot.traits.contains(Traits::STAY) {
                 let owner = &shared.pages.owner;
                 for (version, owner) in shared.pages.version.iter_mut().zip(owner) {
                     if usize::from(*owner) == who {
@@ -835,6 +855,7 @@ impl<P: Policy> Machine<P> {
                         pages,
                     },
                 dying: false,
+                ..
             }) = &guest.slots[pool.get() as usize]
             else {
                 continue;

@@ -76,6 +76,7 @@ pub fn boot() {
         let config = tmem_rs_config {
             compress: true,
             dedup: false,
+            carried: true,
             seed: [1, 2],
         };
         // SAFETY: a valid configuration.
