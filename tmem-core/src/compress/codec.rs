@@ -23,6 +23,11 @@ impl Codec {
     }
 
     /// Compresses a page; returns to how many bytes, if those are few enough to keep.
+    #[expect(
+        clippy::inline_always,
+        reason = "callgrind counts 1.6 % fewer instructions for a put of text"
+    )]
+    #[inline(always)]
     pub(crate) fn compress(&mut self, page: &FrameBytes, to: &mut [u8; MOST]) -> Option<u16> {
         compress_into_with_table(&page.0, to, &mut self.0)
             .ok()
