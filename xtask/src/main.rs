@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 use build::toolchain;
 use checks::{bench, fuzz, layers, library_check, long, patches, races, soak};
 use debian::needed;
-use machines::{pool, run};
+use machines::{counts, pool, run};
 use releases::Choice;
 
 #[derive(Parser)]
@@ -49,6 +49,14 @@ enum Task {
     },
     /// Try the patches on a tree of Xen: say which apply, and build it with `CONFIG_TMEM` on and off
     Patches(patches::Options),
+    /// Count the instructions that each operation takes inside Xen
+    Count {
+        /// Keep the counts in the release's folder, for `test` to compare with
+        #[arg(long)]
+        record: bool,
+        #[command(flatten)]
+        choice: Choice,
+    },
     /// Measure the engine against its budgets, in user space
     Bench(bench::Options),
     /// Build the library, Xen, the test guest and the dom0 that starts it
@@ -103,6 +111,9 @@ fn main() -> ExitCode {
             build::everything(&choice).and_then(|built| pool::boot_one(&built, &machine))
         }
         Task::Patches(options) => patches::run(&options),
+        Task::Count { record, choice } => {
+            build::everything(&choice).and_then(|built| counts::run(&built, record))
+        }
         Task::Bench(options) => bench::run(&options),
         Task::Build(choice) => build::everything(&choice).map(|built| {
             println!("\n{built}");

@@ -10,6 +10,7 @@ use crate::arch::call;
 const SET_TRAP_TABLE: usize = 0;
 const MEMORY_OP: usize = 12;
 const UPDATE_VA_MAPPING: usize = 14;
+const XEN_VERSION: usize = 17;
 const CONSOLE_IO: usize = 18;
 const VCPU_OP: usize = 24;
 const SCHED_OP: usize = 29;
@@ -269,6 +270,12 @@ pub fn update_va_mapping(address: u64, entry: u64) -> i64 {
     };
     // SAFETY: callers change only pages that Rust doesn't know of, or no longer uses.
     unsafe { call(UPDATE_VA_MAPPING, arguments) }
+}
+
+/// Xen's version: the major one above the minor one's 16 bits. The hypercall that does the least.
+pub fn version() -> i64 {
+    // SAFETY: nothing is handed over.
+    unsafe { call(XEN_VERSION, [0; 4]) }
 }
 
 /// Writes to Xen's own console: the host's for dom0, else only a debugging hypervisor shows it.

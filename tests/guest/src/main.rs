@@ -31,6 +31,7 @@ mod suite_data;
 mod suite_figures;
 mod suite_host;
 mod suite_hostile;
+mod suite_instructions;
 mod suite_matrix;
 mod suite_pressure;
 mod suite_reclaim;
@@ -44,7 +45,7 @@ use console::say;
 use domain::{Platform, ticks};
 
 /// The suites by name, in the order in which they run.
-const SUITES: [(&str, fn()); 8] = [
+const SUITES: [(&str, fn()); 9] = [
     ("matrix", suite_matrix::run),
     ("figures", suite_figures::run),
     ("data", suite_data::run),
@@ -53,6 +54,7 @@ const SUITES: [(&str, fn()); 8] = [
     ("host", suite_host::run),
     ("hostile", suite_hostile::run),
     ("reclaim", suite_reclaim::run),
+    ("instructions", suite_instructions::run),
 ];
 
 /// The first vCPU's way in, from [`arch`].

@@ -29,31 +29,33 @@ impl<H: Host, P: Policy> Engine<H, P> {
         let cx = self.context(body);
         // By now the store may serve another pool.
         let is_gone = || body.slot(handle.pool) != slot;
-        let hit = cell.look(|shard| {
+        let sought = cell.look(|shard| {
             if is_gone() {
                 return Err(Error::NoPool);
             }
             shard.stats.add(key.object.handle.pool, Count::Get);
-            Ok(shard.has(key, take))
+            Ok(shard.seek(key, take))
         })?;
         // Opening the guest's page may have to wait for the guest, so it is done without a lock, and only if there is a
         // page.
-        let found = hit
-            && self
+        let found = match sought {
+            None => false,
+            Some(sought) => self
                 .host
                 .open(to, |page| {
                     cell.with(|shard| {
                         if is_gone() {
                             return Err(Error::NoPool);
                         }
-                        let found = shard.get(&cx, key, page, take);
+                        let found = shard.get(&cx, key, sought, page, take);
                         if found && take {
                             shard.compact(&cx);
                         }
                         Ok(found)
                     })
                 })
-                .map_err(|BadFrame| Error::BadFrame)??;
+                .map_err(|BadFrame| Error::BadFrame)??,
+        };
         if !found && store.is_empty(key.object.handle.pool) {
             return Err(Error::EmptyPool);
         }

@@ -71,6 +71,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
 
     /// Tells all that refer to a page as `old` that its record is now `new`, which is already filled in.
     pub(super) fn rename(&mut self, cx: &Context<'_, H>, old: PageRef, new: PageRef) {
+        self.version = self.version.wrapping_add(1);
         if let Some(policy) = &mut self.policy {
             policy.moved(&mut self.records, old, new);
         }

@@ -12,24 +12,40 @@ use crate::shard::Shard;
 use crate::shard::context::Context;
 use crate::stats::Count;
 
+/// Where a page was found before the shard's lock was given up: it still is there as long as the version is the same.
+#[derive(Clone, Copy)]
+pub(crate) struct Sought {
+    at: PageRef,
+    version: u64,
+}
+
 impl<H: Host, P: Policy> Shard<H, P> {
-    /// Whether the page is stored. Prefetches what getting it will read.
-    pub(crate) fn has(&self, key: PageKey, take: bool) -> bool {
+    /// Finds the page, if it is stored. Prefetches what getting it will read.
+    pub(crate) fn seek(&self, key: PageKey, take: bool) -> Option<Sought> {
         if take {
             self.index.prefetch_change(key.hash);
         }
-        self.find(key).is_some()
+        let at = self.find(key)?;
+        Some(Sought {
+            at,
+            version: self.version,
+        })
     }
 
-    /// Copies a page out, if it is stored; with `take`, removes it then.
+    /// Copies a page out, if it is still stored; with `take`, removes it then.
     pub(crate) fn get(
         &mut self,
         cx: &Context<'_, H>,
         key: PageKey,
+        sought: Sought,
         to: &mut OpenPage,
         take: bool,
     ) -> bool {
-        let Some(at) = self.find(key) else {
+        let at = if sought.version == self.version {
+            sought.at
+        } else if let Some(at) = self.find(key) {
+            at
+        } else {
             return false;
         };
         if take {
@@ -52,7 +68,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         }
         self.stats.add(key.object.handle.pool, Count::Hit);
         if take {
-            self.remove(cx, at, Gone::Taken);
+            self.remove_known(cx, at, key, Gone::Taken);
         } else if let Some(policy) = &mut self.policy {
             policy.used(&mut self.records, at, Use::Got, cx.access(key));
             self.records.stored_mut(at).set_client(cx.client);

@@ -54,6 +54,8 @@ pub(crate) struct Shard<H: Host, P: Policy> {
     /// Pages removed while the client is being saved.
     pub(crate) journal: Journal<H>,
     pub(crate) stats: Stats,
+    /// Changes whenever a page's record goes or moves.
+    version: u64,
 }
 
 impl<H: Host, P: Policy> Shard<H, P> {
@@ -68,6 +70,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
             changed: 0,
             journal: Journal::new(),
             stats: Stats::new(),
+            version: 0,
         }
     }
 

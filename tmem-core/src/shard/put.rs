@@ -52,7 +52,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         let (object, at) = self.look_up(key);
         if let Some(at) = at {
             if terms.saving {
-                self.remove(cx, at, Gone::Flushed);
+                self.remove_known(cx, at, key, Gone::Flushed);
                 return Err(PutError::Saved);
             }
             self.rewrite(cx, key, at, form, scratch)
@@ -232,7 +232,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
             return Err(Shortage::Memory);
         };
         if terms.saving {
-            self.remove(cx, at, Gone::Flushed);
+            self.remove_known(cx, at, key, Gone::Flushed);
             return Err(Shortage::Memory);
         }
         let old = self.records.stored(at).place();
@@ -240,7 +240,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
         self.unplace(cx, old, at.word());
         let result = self.rewrite(cx, key, at, form, scratch);
         if result.is_err() {
-            self.remove(cx, at, Gone::Flushed);
+            self.remove_known(cx, at, key, Gone::Flushed);
         } else {
             self.stats.add(key.object.handle.pool, Count::Replaced);
         }

@@ -21,7 +21,7 @@ impl<H: Host, P: Policy> Shard<H, P> {
             return false;
         };
         self.prefetch_removal(at);
-        self.remove(cx, at, Gone::Flushed);
+        self.remove_known(cx, at, key, Gone::Flushed);
         true
     }
 
@@ -34,7 +34,13 @@ impl<H: Host, P: Policy> Shard<H, P> {
             else {
                 return (removed, true);
             };
-            self.remove(cx, at, Gone::Flushed);
+            let index = self.records.handle_of(at).index;
+            let key = PageKey {
+                object: key,
+                index,
+                hash: cx.hasher.page(key.hash, index),
+            };
+            self.remove_known(cx, at, key, Gone::Flushed);
         }
         let left = self.find_object(self.index.probe(key.hash), key, true);
         (BATCH, left.is_none())
@@ -42,8 +48,20 @@ impl<H: Host, P: Policy> Shard<H, P> {
 
     /// Removes a page. Other pages' records may move.
     pub(super) fn remove(&mut self, cx: &Context<'_, H>, at: PageRef, why: Gone) {
+        let key = cx.hasher.page_key(self.records.handle_of(at));
+        self.remove_known(cx, at, key, why);
+    }
+
+    /// As [`Shard::remove`], where the page's key is known: hashing its handle again would cost as much as finding it.
+    pub(super) fn remove_known(
+        &mut self,
+        cx: &Context<'_, H>,
+        at: PageRef,
+        key: PageKey,
+        why: Gone,
+    ) {
+        self.version = self.version.wrapping_add(1);
         let handle = self.records.handle_of(at);
-        let key = cx.hasher.page_key(handle);
         if let Some(policy) = &mut self.policy {
             policy.removed(&mut self.records, at, why, cx.access(key));
         }

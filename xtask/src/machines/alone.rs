@@ -17,12 +17,14 @@ pub struct Alone {
     /// Memory in MiB, and how much of it dom0 gets: at first, and at most.
     memory: (u32, &'static str),
     suites: &'static str,
+    /// Whether its guest counts instructions.
+    pub counts: bool,
 }
 
 /// Too little memory for Xen, dom0 and its pages, so that it runs short.
 const LITTLE: (u32, &str) = (384, "64M,max:128M");
 
-pub const ALONE: [Alone; 4] = [
+pub const ALONE: [Alone; 5] = [
     Alone {
         name: "alone-1",
         hypervisor: Hypervisor::Tmem,
@@ -30,6 +32,7 @@ pub const ALONE: [Alone; 4] = [
         cpus: 1,
         memory: LITTLE,
         suites: "all",
+        counts: false,
     },
     Alone {
         name: "alone-2",
@@ -38,6 +41,7 @@ pub const ALONE: [Alone; 4] = [
         cpus: 2,
         memory: LITTLE,
         suites: "all",
+        counts: false,
     },
     Alone {
         name: "alone-pvh",
@@ -46,6 +50,7 @@ pub const ALONE: [Alone; 4] = [
         cpus: 1,
         memory: LITTLE,
         suites: "matrix+figures",
+        counts: false,
     },
     Alone {
         name: "alone-filled",
@@ -54,14 +59,29 @@ pub const ALONE: [Alone; 4] = [
         cpus: 1,
         memory: (512, "64M,max:1G"),
         suites: "reclaim reclaim=1",
+        counts: false,
     },
+    Alone::COUNTED,
 ];
 
 impl Alone {
+    /// The one that counts instructions.
+    pub const COUNTED: Self = Self {
+        name: "alone-counted",
+        hypervisor: Hypervisor::Tmem,
+        pvh: false,
+        cpus: 1,
+        memory: LITTLE,
+        suites: "instructions count=1",
+        counts: true,
+    };
+
     /// Boots the test guest as dom0, with nothing between it and the hypervisor.
     pub fn boot(&self, built: &Built) -> Result<Boot> {
         let (hardware, kind, option) = if self.pvh {
             (Hardware::Iommu, "PVH", "dom0=pvh")
+        } else if self.counts {
+            (Hardware::Counting, "PV", "")
         } else {
             (Hardware::Plain, "PV", "")
         };

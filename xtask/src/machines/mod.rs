@@ -4,6 +4,7 @@
 mod alone;
 mod carried;
 mod console;
+pub mod counts;
 mod filled;
 pub mod guest;
 pub mod host;

@@ -14,7 +14,7 @@ use super::alone::{ALONE, Alone};
 use super::guest::Outcome;
 use super::host::{Host, KEPT, Visit};
 use super::tally::Tally;
-use super::{carried, filled, hostile, steered};
+use super::{carried, counts, filled, hostile, steered};
 use crate::build::{Built, Hypervisor};
 use crate::releases::{Chosen, Dom0};
 use crate::step;
@@ -248,6 +248,9 @@ impl Machine {
                 let name = format!("{} {}", built.name(), alone.name);
                 if let Some(boot) = tally.check(alone.boot(built)) {
                     tally.guest(&name, &Outcome::read(&boot.console));
+                    if alone.counts {
+                        tally.check(counts::check(&boot.console, built));
+                    }
                 }
             }
             Self::Host(host) => tally.add(run_host(&host, built)),

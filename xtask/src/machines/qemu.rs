@@ -21,6 +21,9 @@ pub enum Hardware {
     Plain,
     /// Nested paging.
     Nested,
+    /// Nothing, and a clock that counts instructions, one each nanosecond: a machine with one processor does the same on
+    /// each run.
+    Counting,
     /// Nested paging and an IOMMU, as a PVH dom0 needs.
     Iommu,
 }
@@ -30,6 +33,12 @@ impl Hardware {
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Plain => &["-cpu", "qemu64,+svm,+rdrand"],
+            Self::Counting => &[
+                "-cpu",
+                "qemu64,+svm,+rdrand",
+                "-icount",
+                "shift=0,sleep=off",
+            ],
             Self::Nested => &["-cpu", "qemu64,+svm,+npt,+rdrand"],
             Self::Iommu => &[
                 "-cpu",

@@ -53,6 +53,11 @@ pub struct Dom0 {
 }
 
 impl Release {
+    /// Where its row lies.
+    pub fn folder(&self) -> PathBuf {
+        folder().join(&self.name)
+    }
+
     /// A path in the folder for everything that is built for this release.
     pub fn build(&self, below: &str) -> PathBuf {
         places::build(&self.name).join(below)
