@@ -53,8 +53,9 @@ pub fn boot(packages: &Packages, xen: &str, has: &[&str]) -> Result<Tally> {
     File::create(folder.join("swap.disk"))?.set_len(SWAP)?;
 
     let at = |name: &str| folder.join(name);
-    let arguments =
-        format!("root=UUID={HOST} ro console=hvc0 panic=1 mitigations=off loglevel=4 preempt=full");
+    let arguments = format!(
+        "root=UUID={HOST} ro console=hvc0 panic=1 mitigations=off loglevel=4 preempt=full systemd.show_status=false"
+    );
     let boot = Machine {
         name: &format!("package-{suite}-boot"),
         memory: 2560,
