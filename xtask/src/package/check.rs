@@ -6,20 +6,21 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use super::boot;
+use super::cases;
+use super::packages::Packages;
 use super::source::Build;
-use super::{Packages, boot};
 use crate::debian::root::Root;
 use crate::machines::tally::Tally;
 use crate::places;
 use crate::releases::Chosen;
 use crate::step;
 
-pub const CASES: &str = include_str!("cases.sh");
 const HOST: &str = include_str!("host.sh");
 const GUEST: &str = include_str!("guest.sh");
 
 /// What a guest has whose owner can build modules.
-pub const GUEST_HAS: &[&str] = &[
+const GUEST_HAS: &[&str] = &[
     "dkms",
     "dmsetup",
     "e2fsprogs",
@@ -32,11 +33,11 @@ pub const GUEST_HAS: &[&str] = &[
 /// Tries packages, and others that are made for that from the same.
 pub fn check(packages: &Packages, chosen: Option<&Chosen>) -> Tally {
     let mut tally = Tally::default();
-    let again = super::pack(&packages.suite, chosen, Build::Again);
+    let again = Packages::make(&packages.suite, chosen, Build::Again);
     if let Some(again) = tally.check(again) {
         tally.check(are_equal(packages, &again));
     }
-    tally.check(super::pack(&packages.suite, chosen, Build::Later));
+    tally.check(Packages::make(&packages.suite, chosen, Build::Later));
     tally.add(run(packages, "guest", GUEST_HAS, GUEST, ""));
     if let Some(xen) = &packages.xen {
         let has = [
@@ -49,7 +50,7 @@ pub fn check(packages: &Packages, chosen: Option<&Chosen>) -> Tally {
             &format!("xen-utils-{xen}"),
         ];
         tally.add(run(packages, "host", &has, HOST, xen));
-        if let Some(booted) = tally.check(boot::boot(packages, xen, &has)) {
+        if let Some(booted) = tally.check(boot::boot(packages, xen, &has, GUEST_HAS)) {
             tally.add(booted);
         }
     }
@@ -69,24 +70,17 @@ fn run(packages: &Packages, name: &str, has: &[&str], script: &str, argument: &s
             &format!("install, upgrade and remove packages of {suite}: {name}"),
             &format!("package-{suite}-{name}-check"),
             root.command(home)?
-                .args(["sh", "-uc", &format!("{CASES}\n{script}"), "sh", argument]),
+                .args(["sh", "-uc", &cases::script(script), "sh", argument]),
             "What is put into which package is in packages/.",
         )
     });
     if let Some(log) = tally.check(said) {
         match fs::read_to_string(&log) {
-            Ok(said) => tally.script(&format!("{suite} {name}"), cases(&said)),
+            Ok(said) => tally.script(&format!("{suite} {name}"), cases::read(&said)),
             Err(error) => tally.fail(format!("{}: {error}", places::short(&log))),
         }
     }
     tally
-}
-
-/// What a script said: how many of its cases passed, and those that failed.
-pub fn cases(said: &str) -> (u64, Vec<String>) {
-    let passed = said.lines().filter(|line| line.starts_with("ok   "));
-    let failed = said.lines().filter(|line| line.starts_with("FAIL "));
-    (passed.count() as u64, failed.map(str::to_owned).collect())
 }
 
 /// Whether packages that are made twice are the same, byte by byte.
