@@ -35,8 +35,8 @@ const SWAP: u64 = 512 << 20;
 pub fn boot(
     packages: &Packages,
     xen: &str,
-    host_has: &[&str],
-    guest_has: &[&str],
+    host_has: &[impl AsRef<str>],
+    guest_has: &[impl AsRef<str>],
 ) -> Result<Tally> {
     let suite = &packages.suite;
     let home = packages
@@ -87,7 +87,7 @@ fn make_disk(
     suite: &str,
     home: &Path,
     name: &str,
-    has: &[&str],
+    has: &[impl AsRef<str>],
     uuid: &str,
     packages: &[&str],
 ) -> Result<()> {

@@ -30,7 +30,7 @@ const GUEST_HAS: &[&str] = &[
     "systemd-sysv",
 ];
 
-/// Tries packages, and others that are made for that from the same.
+/// Makes the packages again, installs, upgrades and removes them.
 pub fn check(packages: &Packages, chosen: Option<&Chosen>) -> Tally {
     let mut tally = Tally::default();
     let again = Packages::make(&packages.suite, chosen, Build::Again);
@@ -40,25 +40,48 @@ pub fn check(packages: &Packages, chosen: Option<&Chosen>) -> Tally {
     tally.check(Packages::make(&packages.suite, chosen, Build::Later));
     tally.add(run(packages, "guest", GUEST_HAS, GUEST, ""));
     if let Some(xen) = &packages.xen {
-        let has = [
-            "e2fsprogs",
-            "grub2-common",
-            "initramfs-tools",
-            "linux-image-amd64",
-            "systemd-sysv",
-            &format!("xen-hypervisor-{xen}-amd64"),
-            &format!("xen-utils-{xen}"),
-        ];
-        tally.add(run(packages, "host", &has, HOST, xen));
-        if let Some(booted) = tally.check(boot::boot(packages, xen, &has, GUEST_HAS)) {
-            tally.add(booted);
-        }
+        tally.add(run(packages, "host", &host_has(xen), HOST, xen));
     }
     tally
 }
 
+/// Boots a host and a guest that have them.
+pub fn boot(packages: &Packages, chosen: &Chosen) -> Tally {
+    let mut tally = Tally::default();
+    let xen = &chosen.release.name;
+    let later = Packages::make(&packages.suite, Some(chosen), Build::Later);
+    let booted = later.and_then(|_| boot::boot(packages, xen, &host_has(xen), GUEST_HAS));
+    if let Some(cases) = tally.check(booted) {
+        tally.add(cases);
+    }
+    tally
+}
+
+/// What a host has that runs Debian's own Xen.
+fn host_has(xen: &str) -> Vec<String> {
+    let hypervisor = format!("xen-hypervisor-{xen}-amd64");
+    let tools = format!("xen-utils-{xen}");
+    [
+        "e2fsprogs",
+        "grub2-common",
+        "initramfs-tools",
+        "linux-image-amd64",
+        "systemd-sysv",
+        &hypervisor,
+        &tools,
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
 /// Runs a script of cases in a Debian with those packages.
-fn run(packages: &Packages, name: &str, has: &[&str], script: &str, argument: &str) -> Tally {
+fn run(
+    packages: &Packages,
+    name: &str,
+    has: &[impl AsRef<str>],
+    script: &str,
+    argument: &str,
+) -> Tally {
     let suite = &packages.suite;
     let mut tally = Tally::default();
     let said = Root::make(suite, name, has).and_then(|root| {

@@ -22,9 +22,12 @@ pub struct Options {
     /// The packages for guests alone, which are the same for every Xen
     #[arg(long)]
     guest: bool,
-    /// Install, upgrade and remove them too, each in a small Debian of its own
+    /// Make them again, install, upgrade and remove them, in small Debians
     #[arg(long)]
     check: bool,
+    /// Boot a host and a guest that have them
+    #[arg(long, conflicts_with = "guest")]
+    boot: bool,
     #[command(flatten)]
     choice: Choice,
 }
@@ -44,10 +47,14 @@ pub fn run(options: &Options) -> Result<bool> {
     };
     let packages = Packages::make(&suite, chosen.as_ref(), Build::This)?;
     println!("\n{packages}");
+    let mut tally = Tally::default();
     if options.check {
-        return Ok(check::check(&packages, chosen.as_ref()).sum());
+        tally.add(check::check(&packages, chosen.as_ref()));
     }
-    Ok(true)
+    if let (true, Some(chosen)) = (options.boot, &chosen) {
+        tally.add(check::boot(&packages, chosen));
+    }
+    Ok(!(options.check || options.boot) || tally.sum())
 }
 
 /// What `long` does of it: makes them for each release, and tries them.
@@ -58,6 +65,7 @@ pub fn check_all(releases: &[Chosen]) -> Tally {
             suite_of(chosen).and_then(|suite| Packages::make(&suite, Some(chosen), Build::This));
         if let Some(packages) = tally.check(made) {
             tally.add(check::check(&packages, Some(chosen)));
+            tally.add(check::boot(&packages, chosen));
         }
     }
     tally

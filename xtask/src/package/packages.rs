@@ -46,7 +46,6 @@ impl Packages {
             // Whose library ours replaces: it tells what ours depends on.
             needs.push(format!("libxenmisc{}", chosen.release.name));
         }
-        let needs: Vec<_> = needs.iter().map(|need| &**need).collect();
         let tools = Root::make(suite, "tools", &needs)?;
         for source in &sources {
             let name = source.name();
