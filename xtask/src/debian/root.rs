@@ -45,14 +45,15 @@ impl Root {
     ///
     /// # Errors
     /// If a package can't be had.
-    pub fn make(suite: &str, name: &str, packages: &[&str]) -> Result<Self> {
+    pub fn make(suite: &str, name: &str, packages: &[impl AsRef<str>]) -> Result<Self> {
+        let packages: Vec<_> = packages.iter().map(AsRef::as_ref).collect();
         let home = places::build(&format!("packages/{suite}"));
         let root = Self {
             folder: home.join(name),
         };
         let what = format!("make a Debian of {suite}: {name}");
         let stamp = Inputs::default()
-            .value(packages)
+            .value(&packages)
             .stamp(&format!("{suite}-{name}"));
         if stamp.is_fresh() && root.folder.exists() {
             step::reuse(&what);

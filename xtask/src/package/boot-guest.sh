@@ -24,7 +24,7 @@ expect "what was dropped comes back out of the host's memory" test "$(cat /sys/b
 
 begin "swap"
 mount -t tmpfs -o size=100% tmpfs /mnt
-head -c 240M /dev/urandom > /mnt/pages
+head -c 360M /dev/urandom > /mnt/pages
 sum=$(sha256sum < /mnt/pages)
 expect "pages are swapped out to the host" figure_is_not_zero held
 tmem-guest status

@@ -52,13 +52,15 @@ type = "pv"
 kernel = "/srv/guest.kernel"
 ramdisk = "/srv/guest.initrd"
 cmdline = "root=UUID=$GUEST ro console=hvc0 mitigations=off loglevel=4"
-memory = 320
+memory = 448
 disk = [ "phy:/dev/vdb,xvda,w", "phy:/dev/vdc,xvdb,w" ]
 on_poweroff = "destroy"
 on_reboot = "destroy"
 on_crash = "destroy"
 END
 expect "it starts" xl create /etc/xen/guest.cfg
+# What it says, as it says it.
+tail --retry --follow=name $console 2> /dev/null | sed -u 's/^/guest| /' &
 expect "it swaps" has_said "guest: holds"
 tmemctl list
 expect "the policy gave it room" sh -c "tmemctl list | grep 512"
@@ -74,5 +76,5 @@ expect "it can be saved" xl save guest /root/saved
 expect "no domain uses tmem meanwhile" sh -c "tmemctl list | grep -q 'No domain uses tmem'"
 expect "it can be restored" xl restore /root/saved
 expect "it goes on" has_said "guest: done"
+kill $!
 grep -aE '^(ok  |FAIL) ' $console
-tail -n 40 $console | sed 's/^/  | /'

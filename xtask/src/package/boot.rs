@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::Packages;
-use super::check::{CASES, GUEST_HAS, cases};
+use super::cases;
+use super::packages::Packages;
 use crate::debian::root::Root;
 use crate::files::clear;
 use crate::machines::qemu::{Hardware, Machine};
@@ -27,11 +27,17 @@ const GUEST: &str = "7e5c1f0e-6d0b-4f3e-9a51-64a1d4b1c002";
 /// Bytes of the disk behind the guest's swap.
 const SWAP: u64 = 512 << 20;
 
-/// Boots the host of a release of Xen, whose Debian has the packages `has`, and counts what it and its guest say.
+/// Boots the host of a release of Xen, and a guest on it, whose Debians have these packages besides ours. Counts what both
+/// say.
 ///
 /// # Errors
 /// If a disk can't be made, or the machine does not get to its end.
-pub fn boot(packages: &Packages, xen: &str, has: &[&str]) -> Result<Tally> {
+pub fn boot(
+    packages: &Packages,
+    xen: &str,
+    host_has: &[impl AsRef<str>],
+    guest_has: &[impl AsRef<str>],
+) -> Result<Tally> {
     let suite = &packages.suite;
     let home = packages
         .folder
@@ -39,8 +45,8 @@ pub fn boot(packages: &Packages, xen: &str, has: &[&str]) -> Result<Tally> {
         .context("packages lie in a folder")?;
     let folder = home.join("boot");
     clear(&folder)?;
-    fs::write(folder.join("guest.sh"), format!("{CASES}\n{GUEST_CASES}"))?;
-    let host = format!("{CASES}\nGUEST={GUEST}\n{HOST_CASES}");
+    fs::write(folder.join("guest.sh"), cases::script(GUEST_CASES))?;
+    let host = cases::script(&format!("GUEST={GUEST}\n{HOST_CASES}"));
     fs::write(folder.join("host.sh"), host)?;
     let guest_packages = ["tmem-dkms", "tmem-guest"];
     let host_packages = [
@@ -48,13 +54,14 @@ pub fn boot(packages: &Packages, xen: &str, has: &[&str]) -> Result<Tally> {
         "tmemctl",
         &format!("xen-hypervisor-{xen}-tmem"),
     ];
-    make_disk(suite, home, "guest", GUEST_HAS, GUEST, &guest_packages)?;
-    make_disk(suite, home, "host", has, HOST, &host_packages)?;
+    make_disk(suite, home, "guest", guest_has, GUEST, &guest_packages)?;
+    make_disk(suite, home, "host", host_has, HOST, &host_packages)?;
     File::create(folder.join("swap.disk"))?.set_len(SWAP)?;
 
     let at = |name: &str| folder.join(name);
-    let arguments =
-        format!("root=UUID={HOST} ro console=hvc0 panic=1 mitigations=off loglevel=4 preempt=full");
+    let arguments = format!(
+        "root=UUID={HOST} ro console=hvc0 panic=1 mitigations=off loglevel=4 preempt=full systemd.show_status=false"
+    );
     let boot = Machine {
         name: &format!("package-{suite}-boot"),
         memory: 2560,
@@ -71,7 +78,7 @@ pub fn boot(packages: &Packages, xen: &str, has: &[&str]) -> Result<Tally> {
         "boot a host of {suite} with its packages, and a guest"
     ))?;
     let mut tally = Tally::default();
-    tally.script(&format!("{suite} boot"), cases(&boot.console));
+    tally.script(&format!("{suite} boot"), cases::read(&boot.console));
     Ok(tally)
 }
 
@@ -80,7 +87,7 @@ fn make_disk(
     suite: &str,
     home: &Path,
     name: &str,
-    has: &[&str],
+    has: &[impl AsRef<str>],
     uuid: &str,
     packages: &[&str],
 ) -> Result<()> {

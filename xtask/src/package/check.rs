@@ -6,20 +6,21 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use super::boot;
+use super::cases;
+use super::packages::Packages;
 use super::source::Build;
-use super::{Packages, boot};
 use crate::debian::root::Root;
 use crate::machines::tally::Tally;
 use crate::places;
 use crate::releases::Chosen;
 use crate::step;
 
-pub const CASES: &str = include_str!("cases.sh");
 const HOST: &str = include_str!("host.sh");
 const GUEST: &str = include_str!("guest.sh");
 
 /// What a guest has whose owner can build modules.
-pub const GUEST_HAS: &[&str] = &[
+const GUEST_HAS: &[&str] = &[
     "dkms",
     "dmsetup",
     "e2fsprogs",
@@ -29,35 +30,58 @@ pub const GUEST_HAS: &[&str] = &[
     "systemd-sysv",
 ];
 
-/// Tries packages, and others that are made for that from the same.
+/// Makes the packages again, installs, upgrades and removes them.
 pub fn check(packages: &Packages, chosen: Option<&Chosen>) -> Tally {
     let mut tally = Tally::default();
-    let again = super::pack(&packages.suite, chosen, Build::Again);
+    let again = Packages::make(&packages.suite, chosen, Build::Again);
     if let Some(again) = tally.check(again) {
         tally.check(are_equal(packages, &again));
     }
-    tally.check(super::pack(&packages.suite, chosen, Build::Later));
+    tally.check(Packages::make(&packages.suite, chosen, Build::Later));
     tally.add(run(packages, "guest", GUEST_HAS, GUEST, ""));
     if let Some(xen) = &packages.xen {
-        let has = [
-            "e2fsprogs",
-            "grub2-common",
-            "initramfs-tools",
-            "linux-image-amd64",
-            "systemd-sysv",
-            &format!("xen-hypervisor-{xen}-amd64"),
-            &format!("xen-utils-{xen}"),
-        ];
-        tally.add(run(packages, "host", &has, HOST, xen));
-        if let Some(booted) = tally.check(boot::boot(packages, xen, &has)) {
-            tally.add(booted);
-        }
+        tally.add(run(packages, "host", &host_has(xen), HOST, xen));
     }
     tally
 }
 
+/// Boots a host and a guest that have them.
+pub fn boot(packages: &Packages, chosen: &Chosen) -> Tally {
+    let mut tally = Tally::default();
+    let xen = &chosen.release.name;
+    let later = Packages::make(&packages.suite, Some(chosen), Build::Later);
+    let booted = later.and_then(|_| boot::boot(packages, xen, &host_has(xen), GUEST_HAS));
+    if let Some(cases) = tally.check(booted) {
+        tally.add(cases);
+    }
+    tally
+}
+
+/// What a host has that runs Debian's own Xen.
+fn host_has(xen: &str) -> Vec<String> {
+    let hypervisor = format!("xen-hypervisor-{xen}-amd64");
+    let tools = format!("xen-utils-{xen}");
+    [
+        "e2fsprogs",
+        "grub2-common",
+        "initramfs-tools",
+        "linux-image-amd64",
+        "systemd-sysv",
+        &hypervisor,
+        &tools,
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
 /// Runs a script of cases in a Debian with those packages.
-fn run(packages: &Packages, name: &str, has: &[&str], script: &str, argument: &str) -> Tally {
+fn run(
+    packages: &Packages,
+    name: &str,
+    has: &[impl AsRef<str>],
+    script: &str,
+    argument: &str,
+) -> Tally {
     let suite = &packages.suite;
     let mut tally = Tally::default();
     let said = Root::make(suite, name, has).and_then(|root| {
@@ -69,24 +93,17 @@ fn run(packages: &Packages, name: &str, has: &[&str], script: &str, argument: &s
             &format!("install, upgrade and remove packages of {suite}: {name}"),
             &format!("package-{suite}-{name}-check"),
             root.command(home)?
-                .args(["sh", "-uc", &format!("{CASES}\n{script}"), "sh", argument]),
+                .args(["sh", "-uc", &cases::script(script), "sh", argument]),
             "What is put into which package is in packages/.",
         )
     });
     if let Some(log) = tally.check(said) {
         match fs::read_to_string(&log) {
-            Ok(said) => tally.script(&format!("{suite} {name}"), cases(&said)),
+            Ok(said) => tally.script(&format!("{suite} {name}"), cases::read(&said)),
             Err(error) => tally.fail(format!("{}: {error}", places::short(&log))),
         }
     }
     tally
-}
-
-/// What a script said: how many of its cases passed, and those that failed.
-pub fn cases(said: &str) -> (u64, Vec<String>) {
-    let passed = said.lines().filter(|line| line.starts_with("ok   "));
-    let failed = said.lines().filter(|line| line.starts_with("FAIL "));
-    (passed.count() as u64, failed.map(str::to_owned).collect())
 }
 
 /// Whether packages that are made twice are the same, byte by byte.

@@ -15,6 +15,11 @@ carries_tmem() {
     grep -q "The domain uses tmem" "$library"
 }
 
+# No package is half installed.
+clean_status() {
+    ! dpkg --audit | grep .
+}
+
 everything > /tmp/before
 cp "$library" /tmp/stock
 
@@ -59,7 +64,9 @@ for file in "$folder"/libxenctrl.so."$xen"*; do mv "$file" "$(echo "$file" | sed
 refused "it names the library that fits" "This host has Xen 9.99: install libxenguest9.99-tmem instead." \
     dpkg --install /work/made/libxenguest"$xen"-tmem_*.deb
 expect "Debian's library is untouched" cmp "$library" /tmp/stock
+expect "dpkg has nothing to mend" clean_status
 rm "$folder"/libxenctrl.so.9.99*
 refused "without Xen's tools it says how to get them" "apt install xen-system-amd64" \
     dpkg --install /work/made/libxenguest"$xen"-tmem_*.deb
+expect "dpkg has nothing to mend" clean_status
 expect "nothing is diverted" sh -c "! dpkg-divert --list | grep libxenguest"

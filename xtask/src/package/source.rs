@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use walkdir::WalkDir;
 
 use crate::places;
@@ -62,24 +62,19 @@ impl Source {
         let maintainer = maintainer();
         let mut blanks = blanks.to_vec();
         blanks.extend([("VERSION", &*version), ("MAINTAINER", &*maintainer)]);
-        let fill = |text: &str| {
-            blanks.iter().fold(text.to_owned(), |text, (blank, value)| {
-                text.replace(&format!("@{blank}@"), value)
-            })
-        };
         let from = places::root().join("packages").join(name);
         let home = folder.join(name);
         for entry in WalkDir::new(&from) {
             let entry = entry?;
             let path = entry.path();
+            let within = || path.display().to_string();
             let below = path.strip_prefix(&from)?.to_string_lossy();
-            let to = home.join(fill(&below));
+            let to = home.join(fill(&below, &blanks).with_context(within)?);
             if entry.file_type().is_dir() {
                 fs::create_dir_all(to)?;
             } else {
-                let text = fs::read_to_string(path)
-                    .with_context(|| format!("can't read {}", path.display()))?;
-                fs::write(&to, fill(&text))?;
+                let text = fs::read_to_string(path).with_context(within)?;
+                fs::write(&to, fill(&text, &blanks).with_context(within)?)?;
                 fs::set_permissions(&to, entry.metadata()?.permissions())?;
             }
         }
@@ -154,6 +149,24 @@ impl Source {
     }
 }
 
+/// Fills in blanks.
+///
+/// # Errors
+/// If one is left that has no value.
+fn fill(text: &str, blanks: &[(&str, &str)]) -> Result<String> {
+    let filled = blanks.iter().fold(text.to_owned(), |text, (blank, value)| {
+        text.replace(&format!("@{blank}@"), value)
+    });
+    let is_blank = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase());
+    let unknown = filled.split('@').skip(1).find(is_blank);
+    ensure!(
+        unknown.is_none(),
+        "@{}@ is no blank that is filled in",
+        unknown.unwrap_or_default()
+    );
+    Ok(filled)
+}
+
 /// The time of the last commit, or what `SOURCE_DATE_EPOCH` says.
 fn date() -> Result<String> {
     if let Ok(date) = env::var("SOURCE_DATE_EPOCH") {
@@ -189,4 +202,21 @@ fn version(date: &str, build: Build) -> Result<String> {
 fn maintainer() -> String {
     let or = |variable, default: &str| env::var(variable).unwrap_or_else(|_| default.to_owned());
     format!("{} <{}>", or("DEBFULLNAME", NAME), or("DEBEMAIL", MAIL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fill;
+
+    #[test]
+    fn blanks_are_filled_in_and_none_is_left() {
+        let blanks = [("XEN", "4.20"), ("MAINTAINER", "a <b@c.d>")];
+        let fill = |text| fill(text, &blanks);
+        assert_eq!(
+            fill("xen-@XEN@, @MAINTAINER@").unwrap(),
+            "xen-4.20, a <b@c.d>"
+        );
+        assert!(fill("xen-@XNE@").unwrap_err().to_string().contains("@XNE@"));
+        assert!(fill(r#"dpkg "$@""#).is_ok());
+    }
 }
