@@ -14,7 +14,9 @@
  *
  * Pools are destroyed before the domain is suspended and made anew when it goes on,
  * here or elsewhere, unless the hypervisor says that it carries pages.  One that goes
- * away at another time (the administrator may destroy it) is made anew as well.
+ * away at another time (the administrator may destroy it) is made anew a second later.
+ * Its number may be one that xen-tmem-swap still takes for its own pool's: that driver
+ * sees within half a second that it is not.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -101,20 +103,53 @@ static void make(struct tmem_disk *disk)
 			pool);
 }
 
+/* No block's name: all blocks of a disk are in lower regions. */
+static struct tmem_handle handle_of_none(struct tmem_disk *disk)
+{
+	return (struct tmem_handle){ .oid = { READ_ONCE(disk->nonce), ~0ULL } };
+}
+
+/*
+ * Whether the number is still an ephemeral pool's, which gives a page once.  If ours is
+ * gone, the number may be that of xen-tmem-swap's pool by now, which gives it again.
+ */
+static bool is_ephemeral(struct tmem_disk *disk, s32 pool)
+{
+	struct tmem_handle handle = handle_of_none(disk);
+	struct page *page = alloc_page(GFP_NOIO | __GFP_ZERO);
+	bool is_ephemeral = false;
+
+	if (!page)
+		return false;
+	if (tmem_put_page(pool, &handle, page) && tmem_get_page(pool, &handle, page))
+		is_ephemeral = !tmem_get_page(pool, &handle, page);
+	tmem_flush_page(pool, &handle);
+	__free_page(page);
+	return is_ephemeral;
+}
+
 static void destroy(struct tmem_disk *disk)
 {
 	s32 pool = xchg(&disk->pool, -1);
 
 	/* Calls to tmem are made with interrupts off. */
 	synchronize_rcu();
-	if (pool >= 0)
+	if (pool >= 0 && is_ephemeral(disk, pool))
 		tmem_destroy_pool(pool);
 }
 
-/* The hypervisor knows the pool no more. */
+/*
+ * The hypervisor knows the pool no more; unless who saw that used an older one, which
+ * has been replaced since.
+ */
 static void remake(struct work_struct *work)
 {
-	make(container_of(to_delayed_work(work), struct tmem_disk, remake));
+	struct tmem_disk *disk = container_of(to_delayed_work(work), struct tmem_disk, remake);
+	struct tmem_handle handle = handle_of_none(disk);
+	s32 pool = READ_ONCE(disk->pool);
+
+	if (pool >= 0 && tmem_page_op(TMEM_FLUSH_PAGE, pool, &handle, NULL) == -ENODEV)
+		make(disk);
 }
 
 int tmem_pool_init(struct tmem_disk *disk)

@@ -58,6 +58,9 @@ const PROGRAMS: &[&str] = &[
     "usr/sbin/xfs_io",
 ];
 
+/// The machine's processors.
+pub const CPUS: u32 = 2;
+
 /// What to test, and how much.
 #[derive(clap::Args)]
 pub struct Options {
@@ -76,7 +79,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// How much of these parts `test` does.
+    /// How much of these parts `test` and `long` do.
     pub fn short(parts: &str) -> Self {
         Self {
             count: SHORT,
@@ -88,9 +91,9 @@ impl Options {
 }
 
 /// All parts that `disk-cases.sh` has.
-const PARTS: &str = "conditions ext4 xfs btrfs hidden image module";
+pub const PARTS: &str = "conditions ext4 xfs btrfs hidden image module";
 
-/// How many operations `test` does.
+/// How many operations `test` and `long` do.
 const SHORT: u32 = 300;
 
 /// A Linux that runs a script: its file system.
@@ -124,9 +127,9 @@ impl<'a> Guest<'a> {
             let name = Path::new(program).file_name().context("a name")?;
             tree.add_program(program, &format!("debian/{}", name.display()))?;
         }
-        let loads = kernel::build_loads()?;
+        let programs = kernel::build_programs()?;
         for load in ["disk-conditions", "file-load"] {
-            fs::copy(loads.join(load), home.join("bin").join(load))?;
+            fs::copy(programs.join(load), home.join("bin").join(load))?;
         }
         let modules = home.join("lib/modules");
         let order = kernel.copy_with_needs(MODULES, &modules)?;
@@ -152,7 +155,7 @@ impl<'a> Guest<'a> {
         let machine = Machine {
             name,
             memory: 1280,
-            cpus: 2,
+            cpus: CPUS,
             hardware: Hardware::Plain,
             xen,
             options: "tmem=1 dom0_mem=768M,max:768M sched_credit2_migrate_resist=0",

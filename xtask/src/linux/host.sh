@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # dom0's part in trying Linux guests.  Run by its init before the cases.
 
-# Disks that lie in dom0's memory.
-insmod /host/brd.ko rd_nr=4 rd_size=262144
+# Two disks in dom0's memory, both empty.
+make_disks() {
+    for try in $(seq 100); do
+        ! lsmod | grep -q '^brd ' || rmmod brd 2> /dev/null || { sleep 0.2; continue; }
+        insmod /host/brd.ko rd_nr=2 rd_size=262144
+        return
+    done
+    fail "a guest that is gone holds its disks"
+}
+
 insmod /host/xen-blkback.ko
 printf '#!/bin/sh
 test "$1" = add || exit 0
@@ -42,10 +50,22 @@ ask() {
     echo "answer $asked '$*'" > "$console"
     if ! says "$guest" "^answered $asked: " 3000; then
         echo "no answer to: $*"
+        show_stuck "$guest"
         return 1
     fi
     guest_log "$guest" | sed -n "/^asked $asked\$/,/^answered $asked: /p" | sed '1d;$d' | grep .
     guest_log "$guest" | grep -q "^answered $asked: 0"
+}
+
+# What a guest does that does not answer: its memory, and where its tasks wait.
+show_stuck() {
+    xl list
+    xl vcpu-list "$1"
+    for key in m w l; do
+        xl sysrq "$1" $key
+        sleep 2
+    done
+    guest_log "$1" | tail -n 150
 }
 
 # The device's figures in the guest, by name.
@@ -61,6 +81,7 @@ more() {
 
 # boot GUEST: until it does what it is asked.
 boot() {
+    make_disks
     start "$1"
     if ! says "$1" '^ready' 3000; then
         fail "$1 does not come up: $(guest_log "$1" | tail -n 5)"

@@ -14,6 +14,7 @@ use crate::build::dom0::kernel;
 use crate::debian::suite::{KEYRING, mirrors};
 use crate::files::clear;
 use crate::places;
+use crate::releases::Release;
 use crate::stamp::Inputs;
 use crate::step::{self, output};
 
@@ -52,7 +53,20 @@ pub const KERNELS: [Kernel; 3] = [
     },
 ];
 
-/// What a kernel's modules are built with, and programs that its guests run.
+/// The kernel of the Debian that a release of Xen is of.
+///
+/// # Errors
+/// If the release has no dom0, or `linux/` is not for that kernel.
+pub fn of_release(release: &Release) -> Result<Kernel> {
+    let dom0 = release.dom0.as_ref();
+    let dom0 = dom0.with_context(|| format!("Xen {} is built only", release.name))?;
+    KERNELS
+        .into_iter()
+        .find(|kernel| kernel.suite == dom0.suite && !kernel.backport)
+        .with_context(|| format!("linux/ is not built for the kernel of {}", dom0.suite))
+}
+
+/// What a kernel's modules are built with; and programs that its guests run.
 const PACKAGES: &str = "gcc,libc6-dev,make,linux-headers-amd64,\
     btrfs-progs,dmsetup,e2fsprogs,mount,util-linux,xfsprogs";
 
@@ -102,20 +116,8 @@ pub fn build(kernel: Kernel) -> Result<Built> {
 }
 
 impl Built {
-    /// Copies one of the kernel's own modules, such as `drivers/block/xen-blkfront`, into a folder.
-    ///
-    /// # Errors
-    /// If the kernel has no such module.
-    pub fn copy_module(&self, module: &str, to: &Path) -> Result<()> {
-        let name = Path::new(module)
-            .file_name()
-            .context("a module has a name")?;
-        let to = to.join(name).with_extension("ko");
-        kernel::copy_module(&self.modules.join("kernel"), module, &to)
-    }
-
-    /// Copies the kernel's modules with these names, and those that they depend on, into a folder; returns them in the
-    /// order in which to load them. A module that does not exist is assumed to be built in.
+    /// Copies modules of the kernel's, by name, with all that they need, into a folder; in the order to load them in.
+    /// What is not there is taken to be part of the kernel.
     ///
     /// # Errors
     /// If one can't be read.
@@ -335,11 +337,11 @@ fn only_entry(folders: &[PathBuf]) -> Result<PathBuf> {
         .path())
 }
 
-/// Compiles the crate of self-checking workloads, as statically linked programs.
+/// Compiles what Linux guests run, self-checking workloads and the service, as programs that bring their libraries along.
 ///
 /// # Errors
 /// If it does not compile.
-pub fn build_loads() -> Result<PathBuf> {
+pub fn build_programs() -> Result<PathBuf> {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     let home = places::build("target/linux");
     let mut cargo = Command::new("cargo");
@@ -348,13 +350,13 @@ pub fn build_loads() -> Result<PathBuf> {
         .env("CARGO_TARGET_DIR", &home)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Cstrip=symbols")
-        .args(["build", "--release", "--package", "tmem-linux-load"])
-        .args(["--target", TARGET]);
+        .args(["build", "--release", "--target", TARGET])
+        .args(["--package", "tmem-linux-load", "--package", "tmem-guest"]);
     step::run(
-        "build workloads for Linux guests",
-        "linux-loads",
+        "build programs for Linux guests",
+        "linux-programs",
         &mut cargo,
-        "Their source is in tests/linux/.",
+        "Their source is in tests/linux/ and tmem-guest/.",
     )?;
     Ok(home.join(TARGET).join("release"))
 }

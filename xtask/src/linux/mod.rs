@@ -7,14 +7,16 @@ pub mod guest;
 pub mod kernel;
 mod style;
 pub mod swap;
+pub mod trial;
 
 use anyhow::{Result, ensure};
 
 use crate::build;
 use crate::linux::kernel::{KERNELS, Kernel};
+use crate::linux::swap::Run;
 use crate::machines::guest::Kind;
-use crate::machines::pool;
 use crate::machines::tally::Tally;
+use crate::machines::verdict;
 use crate::releases::Choice;
 
 /// How many pages each case checks by default.
@@ -32,6 +34,9 @@ pub struct Options {
     /// One guest alone, such as `pv-1`: how Xen runs it, and its vCPUs
     #[arg(long)]
     guest: Option<String>,
+    /// What to try
+    #[arg(long, default_value = swap::PARTS)]
+    parts: String,
     /// Check the modules' style and build them, and boot nothing
     #[arg(long)]
     build_only: bool,
@@ -39,25 +44,12 @@ pub struct Options {
     choice: Choice,
 }
 
-/// How Xen runs a guest, and with how many vCPUs.
-type Run = (Kind, u32);
-
 /// All the ways to run a kernel.
-const RUNS: [Run; 4] = [
+const RUNS: [(Kind, u32); 4] = [
     (Kind::Pv64, 1),
     (Kind::Pv64, 2),
     (Kind::Pvh, 1),
     (Kind::Pvh, 2),
-];
-
-/// The ways that `long` runs each kernel.
-const SHORT: [&[Run]; KERNELS.len()] = [&[(Kind::Pv64, 1)], &[(Kind::Pvh, 2)], &[(Kind::Pv64, 2)]];
-
-/// What `long` tests of disks on each kernel; what is the same on all is tested on one.
-const DISK_PARTS: [&str; KERNELS.len()] = [
-    "conditions ext4 module",
-    "conditions xfs image",
-    "conditions btrfs hidden",
 ];
 
 /// Builds the modules and what they are tested on, and tests them; returns whether everything passed.
@@ -81,11 +73,16 @@ pub fn run(options: &Options) -> Result<bool> {
     );
     let runs: Vec<_> = RUNS
         .into_iter()
-        .filter(|run| {
+        .filter(|way| {
             options
                 .guest
                 .as_ref()
-                .is_none_or(|name| *name == name_of(*run))
+                .is_none_or(|name| *name == name_of(*way))
+        })
+        .map(|(kind, vcpus)| Run {
+            kind,
+            vcpus,
+            parts: &options.parts,
         })
         .collect();
     ensure!(
@@ -119,15 +116,18 @@ fn check_build(kernels: impl IntoIterator<Item = Kernel>) -> Tally {
     tally
 }
 
-/// The part that `long` does: tests each kernel once.
+/// The part that `long` does: all tests on each kernel.
 pub fn check(host: &build::Built) -> Tally {
     let mut tally = Tally::default();
     tally.check(style::check());
-    for (kernel, runs) in KERNELS.into_iter().zip(SHORT) {
-        tally.add(try_on(kernel, runs, PAGES, host));
-    }
-    for (kernel, parts) in KERNELS.into_iter().zip(DISK_PARTS) {
-        let options = disk::Options::short(parts);
+    let runs = RUNS.map(|(kind, vcpus)| Run {
+        kind,
+        vcpus,
+        parts: swap::PARTS,
+    });
+    for kernel in KERNELS {
+        tally.add(try_on(kernel, &runs, PAGES, host));
+        let options = disk::Options::short(disk::PARTS);
         let done = kernel::build(kernel)
             .and_then(|kernel| disk::try_on(&kernel, &host.xen.image, &options));
         match done {
@@ -180,14 +180,13 @@ pub struct DiskOptions {
 /// Builds the modules for a kernel, and tests them in guests that run it.
 fn try_on(kernel: Kernel, runs: &[Run], pages: u64, host: &build::Built) -> Tally {
     let mut tally = Tally::default();
-    let machine = kernel::build(kernel)
-        .and_then(|kernel| swap::host(&kernel, host, &kernel::build_loads()?, runs, pages));
+    let machine = kernel::build(kernel).and_then(|kernel| swap::host(&kernel, host, runs, pages));
     if let Some(machine) = tally.check(machine) {
-        tally.add(pool::run_host(&machine, host));
+        tally.add(verdict::run_host(&machine, host));
     }
     tally
 }
 
-fn name_of((kind, vcpus): Run) -> String {
+fn name_of((kind, vcpus): (Kind, u32)) -> String {
     format!("{}-{vcpus}", kind.xl_type())
 }

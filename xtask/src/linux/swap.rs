@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::build::dom0::kernel;
+use crate::build::dom0::kernel as modules;
 use crate::build::{self, Hypervisor};
-use crate::linux::guest::Guest;
+use crate::linux::guest::{self, Guest};
 use crate::linux::kernel::Built;
 use crate::machines::guest::Kind;
 use crate::machines::host::Host;
@@ -19,43 +19,64 @@ use crate::places;
 
 const HOST: &str = include_str!("host.sh");
 const CASES: &str = include_str!("swap.sh");
+const FILES: &str = include_str!("files.sh");
+const SERVICE: &str = include_str!("service.sh");
 
-/// A kernel's host, which runs that kernel in guests of these kinds, one after the other.
+/// The host's processors.
+pub const CPUS: u32 = 2;
+
+/// All parts of the scripts, in an order that makes sense.
+pub const PARTS: &str =
+    "swap refusals saved aborted migrated refuse removed destroyed unbacked service files";
+
+/// A guest to run.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// How Xen runs it.
+    pub kind: Kind,
+    pub vcpus: u32,
+    /// What it does, of [`PARTS`].
+    pub parts: &'a str,
+}
+
+/// A kernel's host, which runs that kernel in these guests, one after the other.
 ///
 /// # Errors
-/// If a file for it can't be written.
+/// If what the guests run does not compile, or a file can't be written.
 pub fn host(
     kernel: &Built,
     host: &build::Built,
-    loads: &Path,
-    guests: &[(Kind, u32)],
+    runs: &[Run],
     pages: u64,
 ) -> Result<Host<'static>> {
-    let mut script = format!("{HOST}\n{CASES}\n");
+    let mut script = format!("{HOST}\n{CASES}\n{FILES}\n{SERVICE}\n");
     let mut files = dom0_files(host)?;
-    for (disk, &(kind, vcpus)) in (0..).zip(guests) {
+    files.extend(guest::files(kernel, host)?);
+    for &Run { kind, vcpus, parts } in runs {
         let guest = Guest {
             name: format!("{}-{}-{vcpus}", kernel.kernel.name, kind.xl_type()),
             kind,
             vcpus,
-            memory: 256,
-            disk,
         };
-        files.extend(guest.files(kernel, host, loads)?);
+        files.push(guest.configuration(kernel)?);
         // Writing to a string does not fail.
-        let _ = writeln!(script, "swap_cases {} {vcpus} {pages}", guest.name);
+        let _ = writeln!(
+            script,
+            "swap_cases {} {vcpus} {pages} \"{parts}\"",
+            guest.name
+        );
     }
     Ok(Host {
         name: kernel.kernel.host,
         memory: 1536,
-        cpus: 2,
+        cpus: CPUS,
         hardware: Hardware::Plain,
         options: "tmem=1 dom0_mem=1024M,max:1024M",
         hypervisor: Hypervisor::Tmem,
         guests: Vec::new(),
         files,
         script,
-        limit: Duration::from_mins(20 * guests.len() as u64),
+        limit: Duration::from_mins(20 * runs.len() as u64),
     })
 }
 
@@ -77,7 +98,7 @@ fn dom0_files(host: &build::Built) -> Result<Vec<(PathBuf, String)>> {
             .file_name()
             .context("a module has a name")?;
         let to = home.join(name).with_extension("ko");
-        kernel::copy_module(&kernels.join("kernel/drivers/block"), module, &to)?;
+        modules::copy_module(&kernels.join("kernel/drivers/block"), module, &to)?;
         let place = Path::new("host").join(name).with_extension("ko");
         files.push((to, place.to_string_lossy().into_owned()));
     }

@@ -14,3 +14,4 @@ pub mod qemu;
 pub mod run;
 mod steered;
 pub mod tally;
+pub mod verdict;

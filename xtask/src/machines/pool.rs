@@ -12,10 +12,12 @@ use anyhow::{Context, Result, ensure};
 
 use super::alone::{ALONE, Alone};
 use super::guest::Outcome;
-use super::host::{Host, KEPT, Visit};
+use super::host::Host;
 use super::tally::Tally;
+use super::verdict::run_host;
 use super::{carried, counts, filled, hostile, steered};
 use crate::build::{Built, Hypervisor};
+use crate::linux::trial::{TRIALS, Trial};
 use crate::releases::{Chosen, Dom0};
 use crate::step;
 
@@ -23,6 +25,7 @@ use crate::step;
 enum Machine {
     Alone(Alone),
     Host(Host<'static>),
+    Linux(Trial),
 }
 
 /// All machines, those that take longest first.
@@ -38,8 +41,12 @@ fn all() -> Vec<Machine> {
         steered::paging(),
     ];
     hosts.extend(steered::refusals());
+    let linux = TRIALS.into_iter().map(Machine::Linux);
     let alone = ALONE.into_iter().map(Machine::Alone);
-    hosts.into_iter().map(Machine::Host).chain(alone).collect()
+    linux
+        .chain(hosts.into_iter().map(Machine::Host))
+        .chain(alone)
+        .collect()
 }
 
 /// Which machines of a release: those of `test`, or those of `long`.
@@ -74,7 +81,7 @@ pub fn boot_one(built: &Built, name: &str) -> Result<bool> {
     let at =
         at.with_context(|| format!("there is no machine {name}; there are {}", names.join(", ")))?;
     let machine = machines.swap_remove(at);
-    built.image(machine.hypervisor())?;
+    machine.prepare(built)?;
     Ok(machine.run(built).sum())
 }
 
@@ -156,12 +163,10 @@ fn make_ready(built: &Arc<Built>, which: Which, tell: &impl Fn(Event)) {
         Err(error) => return tell(Event::Failed(error, 0)),
     };
     tell(Event::Announced(machines.len()));
-    let (later, now): (Vec<_>, Vec<_>) = machines
-        .into_iter()
-        .partition(|machine| machine.hypervisor().is_built_aside());
+    let (later, now): (Vec<_>, Vec<_>) = machines.into_iter().partition(Machine::is_built_aside);
     for machine in now.into_iter().chain(later) {
-        match built.image(machine.hypervisor()) {
-            Ok(_) => tell(Event::Ready(Job {
+        match machine.prepare(built) {
+            Ok(()) => tell(Event::Ready(Job {
                 machine,
                 built: built.clone(),
             })),
@@ -221,6 +226,7 @@ impl Machine {
         match self {
             Self::Alone(alone) => alone.name,
             Self::Host(host) => host.name,
+            Self::Linux(trial) => trial.name(),
         }
     }
 
@@ -228,7 +234,22 @@ impl Machine {
         match self {
             Self::Alone(alone) => alone.hypervisor,
             Self::Host(host) => host.hypervisor,
+            Self::Linux(_) => Hypervisor::Tmem,
         }
+    }
+
+    /// Whether it needs more than what users get of a release.
+    fn is_built_aside(&self) -> bool {
+        matches!(self, Self::Linux(_)) || self.hypervisor().is_built_aside()
+    }
+
+    /// Builds what it needs, if it is not built.
+    fn prepare(&self, built: &Built) -> Result<()> {
+        if matches!(self, Self::Linux(_)) {
+            Trial::prepare(built)?;
+        }
+        built.image(self.hypervisor())?;
+        Ok(())
     }
 
     /// How many real processors it takes.
@@ -236,6 +257,7 @@ impl Machine {
         let cpus = match self {
             Self::Alone(alone) => alone.cpus,
             Self::Host(host) => host.cpus,
+            Self::Linux(trial) => trial.cpus(),
         };
         processors().min(cpus as usize)
     }
@@ -254,42 +276,8 @@ impl Machine {
                 }
             }
             Self::Host(host) => tally.add(run_host(&host, built)),
+            Self::Linux(trial) => tally.add(trial.run(built)),
         }
         tally
     }
-}
-
-/// Boots a host, and counts what its guests and its script report.
-pub fn run_host(host: &Host, built: &Built) -> Tally {
-    let mut tally = Tally::default();
-    let name = format!("{} {}", built.name(), host.name);
-    let what = format!("boot {name}, {} MiB, and its guests", host.memory);
-    if let Some(visit) = tally.check(host.visit(&what, built)) {
-        for (guest, outcome) in &visit.outcomes {
-            if !steered::is_destroyed(guest) && !hostile::is_destroyed(guest) {
-                tally.guest(&format!("{name}/{guest}"), outcome);
-            }
-        }
-        tally.script(&name, steered::cases(&visit));
-        tally.check(nothing_leaked(&visit).context(name));
-    }
-    tally
-}
-
-/// Checks that as much memory is free after the guests as before them.
-fn nothing_leaked(visit: &Visit) -> Result<()> {
-    let free = |after| {
-        let told = visit.info(after, "free_kib");
-        told.parse::<u64>()
-            .with_context(|| format!("Xen's debug key m told \"{told}\" for its free KiB"))
-    };
-    let (before, after) = (free(false)?, free(true)?);
-    step::note(&format!(
-        "free before the guests {before} KiB, after them {after} KiB"
-    ));
-    ensure!(
-        before.abs_diff(after) <= KEPT,
-        "{before} KiB were free before the guests, {after} KiB after them: frames leaked"
-    );
-    Ok(())
 }
