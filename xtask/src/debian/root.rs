@@ -18,10 +18,21 @@ use crate::places;
 use crate::stamp::Inputs;
 use crate::step;
 
+/// A shell that runs `script` with these arguments after it, and whose mounts nobody else sees. In a chroot whose root is no
+/// mount they may be seen outside, so that the script has to undo them.
+pub fn with_mounts(script: &str) -> Command {
+    let private = format!("mount --make-rprivate / 2> /dev/null || :\n{script}");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "unchanged"]);
+    command.args(["sh", "-ec", &private, "sh"]);
+    command
+}
+
 /// Runs the last arguments in the folder `$1`, with the folder `$2` at `/work`.
 const ENTER: &str = r#"
 lower=$1 work=$2
 shift 2
+trap 'cd /; umount --recursive --lazy "$lower/../layer"' EXIT
 mount -t tmpfs tmpfs "$lower/../layer"
 cd "$lower/../layer"
 mkdir upper scratch merged
@@ -94,9 +105,8 @@ impl Root {
     pub fn command(&self, work: &Path) -> Result<Command> {
         let layer = self.folder.parent().context("a root has a home")?;
         fs::create_dir_all(layer.join("layer"))?;
-        let mut command = Command::new("unshare");
+        let mut command = with_mounts(ENTER);
         command
-            .args(["--mount", "sh", "-ec", ENTER, "sh"])
             .arg(&self.folder)
             .arg(work)
             .env_clear()

@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::build::dom0::kernel;
+use crate::debian::root::with_mounts;
 use crate::debian::suite::{KEYRING, mirrors};
 use crate::files::clear;
 use crate::places;
@@ -300,17 +301,14 @@ pub fn make(tree: &Path, folders: &[&str]) -> Result<Command> {
 tree=$1 headers=/usr/src/$2
 shift 2
 mount -t proc proc "$tree/proc"
+trap 'umount "$tree/proc"' EXIT
 for folder; do chroot "$tree" make -C "$headers" M="/$folder" KCFLAGS=-Werror modules; done"#;
     let headers = fs::read_dir(tree.join("usr/src"))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .find(|name| name.starts_with("linux-headers-") && name.ends_with("-amd64"))
         .context("the headers' package has no /usr/src/linux-headers-*-amd64")?;
-    let mut make = Command::new("unshare");
-    make.args(["--mount", "sh", "-ec", SCRIPT, "sh"])
-        .arg(tree)
-        .arg(headers)
-        .args(folders)
-        .env("LC_ALL", "C");
+    let mut make = with_mounts(SCRIPT);
+    make.arg(tree).arg(headers).args(folders).env("LC_ALL", "C");
     Ok(make)
 }
 
