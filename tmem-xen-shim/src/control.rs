@@ -305,14 +305,17 @@ impl Call<'_> {
     }
 
     fn set_pools(&self, client: &Client<Xen>, count: u32) -> Result<i64, Errno> {
-        // All are checked before any is made.
-        let mut wanted = [None; POOLS_PER_CLIENT as usize];
-        for (number, place) in wanted.iter_mut().take(count as usize).enumerate() {
+        let wanted = |number| {
             let info: PoolInfo = self.buffer.read(number)?;
-            let pool = PoolId::new(info.id.get()).ok_or(Errno::NoDevice)?;
-            *place = Some((pool, new_pool(&info)?));
+            let id = PoolId::new(info.id.get()).ok_or(Errno::NoDevice)?;
+            Ok::<_, Errno>((id, new_pool(&info)?))
+        };
+        // All are checked before any is made, and read again for that: together they are too large for the stack.
+        for number in 0..count as usize {
+            wanted(number)?;
         }
-        for (id, pool) in wanted.into_iter().flatten() {
+        for number in 0..count as usize {
+            let (id, pool) = wanted(number)?;
             self.engine
                 .restore_pool(client, id, pool)
                 .map_err(|error| match error {

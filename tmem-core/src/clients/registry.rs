@@ -259,6 +259,8 @@ impl<H: Host, P: Policy> Registry<H, P> {
     ///
     /// Each call looks again at the stores of the next [`LOOKS`] clients, so what is known of a store is at most one
     /// round old.
+    // Not inlined: an eviction should not carry this choice's locals down the stack.
+    #[inline(never)]
     pub(crate) fn giver(&mut self, now: u32) -> Option<Held<H, P>> {
         for _ in 0..LOOKS.min(self.count) {
             self.turn = if self.turn + 1 < self.count {
