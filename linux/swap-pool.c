@@ -75,9 +75,11 @@ static enum pool_answer answer_of(long rc)
 
 static void pool_is_known(void)
 {
+	unsigned long now = jiffies;
+
 	/* A line that all processors read: it is not written for nothing. */
-	if (READ_ONCE(pool.known) != jiffies)
-		WRITE_ONCE(pool.known, jiffies);
+	if (READ_ONCE(pool.known) != now)
+		WRITE_ONCE(pool.known, now);
 }
 
 static long pool_call_name(int id, u32 cmd, u64 object, u32 index, struct page *page)
