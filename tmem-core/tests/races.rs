@@ -314,6 +314,23 @@ fn an_ephemeral_page_is_what_was_put_last_or_gone() {
     explore("ephemeral page", || one_page(PoolKind::Ephemeral));
 }
 
+/// The record of an object's only page becomes the object's, and the page gets another, between a get's look and its copy.
+#[test]
+fn an_objects_first_page_is_found_when_a_second_one_comes() {
+    explore("second page of an object", || {
+        let world = World::new(100, 1);
+        let pool = world.pool(0, PoolKind::Persistent);
+        world.put(0, pool, 0, 1).expect("room");
+        let put: Work = Box::new(move |world| {
+            world.put(0, pool, 1, 2).expect("room");
+        });
+        let get: Work = Box::new(move |world| {
+            assert_eq!(world.get(0, pool, 0), Ok(Some(1)));
+        });
+        at_once(world, vec![put, get]).end();
+    });
+}
+
 /// A pool dies and its number stands for another one while pages are put.
 fn reborn(kind: PoolKind, vcpus: u32) {
     let world = World::new(200, vcpus);
