@@ -11,7 +11,7 @@
  *   locks   one for all slots of a group of 64, the groups dealt out to 64 locks
  *
  * A slot's state changes under its lock.  Lock order: swap's own locks (a freed slot
- * is told of under them), then one of these; none is taken under these.
+ * is told of under them), then one of these, then that of the pool's mark.
  */
 #include <linux/cache.h>
 #include <linux/highmem.h>
