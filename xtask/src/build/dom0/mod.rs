@@ -10,6 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use walkdir::WalkDir;
 
 use crate::debian::suite::Suite;
 use crate::releases::{self, Release};
@@ -97,6 +98,7 @@ impl Dom0 {
         packages.dedup();
         suite.unpack(&packages, &dom0.unpacked)?;
         merge_usr(&dom0.unpacked)?;
+        lead_inside(&dom0.unpacked)?;
 
         let step = Step::begin(what);
         kernel::unpack(&dom0.unpacked, &dom0.kernel)?;
@@ -117,6 +119,26 @@ fn merge_usr(unpacked: &Path) -> Result<()> {
     for folder in ["bin", "lib", "lib64", "sbin"] {
         if !unpacked.join(folder).exists() {
             symlink(Path::new("usr").join(folder), unpacked.join(folder))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes links that begin at a system's root begin at the tree's: a linker that takes the tree for its root follows them out of
+/// it otherwise, to this machine's own files.
+fn lead_inside(unpacked: &Path) -> Result<()> {
+    for entry in WalkDir::new(unpacked).min_depth(1) {
+        let entry = entry?;
+        if !entry.path_is_symlink() {
+            continue;
+        }
+        let target = fs::read_link(entry.path())?;
+        if let Ok(target) = target.strip_prefix("/") {
+            fs::remove_file(entry.path())?;
+            symlink(
+                Path::new(&"../".repeat(entry.depth() - 1)).join(target),
+                entry.path(),
+            )?;
         }
     }
     Ok(())
