@@ -29,41 +29,12 @@ show() {
     echo ">>>"
 }
 
-# Cases of a script: every line "ok   ..." or "FAIL ..." is one.
 begin() {
     scenario=$1
     echo "$(cut -d . -f 1 /proc/uptime) s: $scenario"
 }
 
-ok() {
-    echo "ok   $scenario: $1"
-}
-
-fail() {
-    echo "FAIL $scenario: $1"
-}
-
-# expect WHAT COMMAND...: the command succeeds.
-expect() {
-    what=$1
-    shift
-    if said=$("$@" 2>&1); then ok "$what"; else fail "$what: $* says: $said"; fi
-}
-
-# refused WHAT WORDS COMMAND...: it fails, and says these words.
-refused() {
-    what=$1 words=$2
-    shift 2
-    if said=$("$@" 2>&1); then
-        fail "$what: $* succeeded"
-    else
-        case $said in
-        *"$words"*) ok "$what" ;;
-        *) fail "$what: $* says: $said" ;;
-        esac
-    fi
-}
-
+@CASES@
 # Runs a guest from its creation to its end, for at most $2 seconds.  To wait for
 # guests name them: the daemons are this shell's children too, and never end.
 guest() {

@@ -52,8 +52,11 @@ const FOLDERS: &[&str] = &[
     "var/log/xen/console",
 ];
 
-/// dom0's first process; `@TOOLS@` stands for the folder of Xen's programs.
+/// dom0's first process; `@TOOLS@` stands for the folder of Xen's programs, `@CASES@` for [`CASES`].
 const INIT: &str = include_str!("init.sh");
+
+/// The functions by which scripts say their cases.
+const CASES: &str = include_str!("../../cases.sh");
 
 /// What boots as dom0.
 pub struct Dom0 {
@@ -81,7 +84,7 @@ impl Dom0 {
             unpacked: release.build("dom0/unpacked"),
         };
         let stamp = Inputs::default()
-            .value((recipe, PROGRAMS, LOADED_LATER, FOLDERS, INIT))
+            .value((recipe, PROGRAMS, LOADED_LATER, FOLDERS, INIT, CASES))
             .value((kernel::MODULES, device_model::FILES))
             .stamp(&release.named("dom0"));
         let what = format!("build dom0 for Xen {}", release.name);
@@ -156,7 +159,10 @@ fn assemble(files: &mut Tree, recipe: &releases::Dom0) -> Result<()> {
     // dom0's memory is fixed, so that all free memory is for guests and tmem.
     fs::write(home.join("etc/xen/xl.conf"), "autoballoon=\"off\"\n")?;
     let tools = recipe.tools.to_str().context("a path is text")?;
-    fs::write(home.join("init"), INIT.replace("@TOOLS@", tools))?;
+    fs::write(
+        home.join("init"),
+        INIT.replace("@TOOLS@", tools).replace("@CASES@", CASES),
+    )?;
     fs::set_permissions(home.join("init"), fs::Permissions::from_mode(0o755))?;
     files.add("bin/busybox", "bin/busybox")?;
     symlink("busybox", home.join("bin/sh"))?;
